@@ -1,0 +1,33 @@
+# Two commands for a new user: `make demo` and `make test`. Both set up .venv with pip first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow check clean
+
+# demo installs what a run needs; test and check add the tools of development.
+.venv/.run: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[hf]'
+	touch $@
+
+.venv/.dev: .venv/.run
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: .venv/.run
+	$(BIN)/pretrain run recipes/laptop.toml
+
+test: .venv/.dev
+	$(BIN)/pytest -m 'not gpu and not slow'
+
+test-slow: .venv/.dev
+	$(BIN)/pytest -m 'not gpu and slow'
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info

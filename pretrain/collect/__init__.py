@@ -1,0 +1,1 @@
+"""Raw sources in, documents out: Parquet shards, every record accounted for."""

@@ -1,0 +1,1 @@
+"""A checkpoint in, scores out: bits per byte on held-out text, and tasks from local files."""

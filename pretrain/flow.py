@@ -1,0 +1,294 @@
+"""The flow of a run: which stage reads what, and whether it must run again.
+
+    plan   collect → curate → tokenize → mix → train → evaluate → publish   report
+
+A run is a folder `runs/NAME`. Each stage has a folder of its name with `manifest.json`, written
+last: its key, counts, and the hash of every output. The key is a hash of the stage's settings, the
+identities of its parents (hashes of their outputs, so a rerun that changes nothing stops there),
+its raw inputs, the code it imports and the libraries that shape its output. An equal key and all
+outputs in place mean: skip.
+
+Every output is a pure function of recipe, inputs and code, byte for byte. What only the clock knows
+has files of its own (CLOCK), which are no outputs and in no hash.
+"""
+
+import ast
+import fnmatch
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretrain import __version__, settings, store
+from pretrain.errors import DataError, RecipeError
+from pretrain.events import Log
+from pretrain.recipe import Recipe
+from pretrain.tasks import Receipt, Task, run_tasks
+
+# Files that hold times and machine facts: never hashed, different in every run. README.md is the
+# model card, which states hours and energy.
+CLOCK = ("timing.json", "speed.jsonl", "README.md", "manifest.json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage: the stages it reads, the tables of the recipe it depends on, its libraries."""
+
+    parents: tuple[str, ...]
+    tables: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+
+
+STAGES = {
+    "plan": Row((), ("plan", "tokenize", "mix", "model", "train"), ("torch",)),
+    "collect": Row((), ("collect",), ("resiliparse", "pyarrow")),
+    "curate": Row(("collect",), ("curate",), ("numba", "py3langid", "pyarrow")),
+    "tokenize": Row(("curate",), ("tokenize",), ("tokenizers", "tiktoken", "pyarrow")),
+    "mix": Row(("tokenize",), ("mix", "seed"), ()),
+    "train": Row(("mix", "tokenize"), ("model", "train", "seed"), ("torch",)),
+    "evaluate": Row(("train", "mix", "tokenize", "curate"), ("evaluate",), ("torch",)),
+    "publish": Row(
+        ("train", "tokenize", "evaluate", "mix", "curate", "collect"),
+        ("publish", "name"),
+        ("transformers",),
+    ),
+}
+
+
+@dataclass
+class Stage:
+    """What a stage's `run(stage)` gets; it returns its counts and leaves files in `folder`."""
+
+    name: str
+    folder: Path
+    run_folder: Path
+    recipe: Recipe
+    key: str
+    code: str  # version of the code it imports, for its tasks' receipts
+    workers: int
+    log: Log
+    restart: bool = False
+    world: Any = None  # parallel.world.World where there is more than one process
+    outputs: dict[str, str | None] = field(default_factory=dict)  # name -> hash, None: not yet
+
+    @property
+    def settings(self) -> Any:
+        return getattr(self.recipe, self.name)
+
+    def parent(self, name: str) -> Path:
+        return self.run_folder / name
+
+    def outputs_of(self, name: str, pattern: str) -> list[Path]:
+        """A parent's output files that match, in the order of their names."""
+        names = sorted(store.read_json(self.parent(name) / "manifest.json")["outputs"])
+        return [self.parent(name) / n for n in names if fnmatch.fnmatch(n, pattern)]
+
+    def hashes_of(self, name: str) -> dict[str, str]:
+        return store.read_json(self.parent(name) / "manifest.json")["outputs"]
+
+    def run_tasks(self, tasks: Sequence[Task], what: str) -> list[Receipt]:
+        """Receipts of the tasks; their files become outputs of the stage."""
+        receipts = run_tasks(self.folder, tasks, self.code, self.workers, self.log, what)
+        for receipt in receipts:
+            self.outputs |= receipt.outputs
+            self.outputs[f"receipts/{receipt.name}.json"] = None
+        return receipts
+
+    def output(self, name: str) -> Path:
+        """The path of an output that the stage writes itself, through `store`."""
+        self.outputs[name] = None
+        return self.folder / name
+
+    def say(self, message: str) -> None:
+        self.log.say(self.name, message)
+
+
+def run_stage(
+    name: str,
+    recipe: Recipe,
+    run_folder: Path,
+    workers: int,
+    log: Log,
+    restart: bool = False,
+    world: Any = None,
+) -> bool:
+    """Run one stage if it must be run; the caller holds the lock. Returns whether it ran."""
+    module = importlib.import_module(f"pretrain.{name}.run")
+    folder = run_folder / name
+    basis = _basis(name, module, recipe, run_folder)
+    key = store.hash_json(basis)
+    manifest = store.read_json_or_none(folder / "manifest.json")
+    if manifest and not restart and is_current(folder, manifest, key):
+        log.say(name, "unchanged, skipped")
+        return False
+    stage = Stage(
+        name, folder, run_folder, recipe, key, basis["code"], workers, log, restart, world
+    )
+    store.sweep(folder)
+    if hasattr(module, "prepare"):
+        module.prepare(stage, manifest, basis)
+    store.remove(folder / "manifest.json")
+    started = time.time()
+    log.event("stage_start", stage=name, key=key)
+    counts = module.run(stage)
+    outputs = {
+        name: digest or store.hash_file(folder / name)
+        for name, digest in sorted(stage.outputs.items())
+    }
+    if name != "train":  # its checkpoints stay
+        _remove_stale(folder, outputs)
+    manifest = {"stage": name, "key": key, "basis": basis, "counts": counts, "outputs": outputs}
+    seconds = round(time.time() - started, 3)
+    store.write_json(folder / "timing.json", {"seconds": seconds, "workers": workers})
+    store.write_json(folder / "manifest.json", manifest)
+    log.event("stage_end", stage=name, seconds=seconds)
+    return True
+
+
+def is_current(folder: Path, manifest: dict[str, Any], key: str) -> bool:
+    return manifest["key"] == key and all((folder / n).is_file() for n in manifest["outputs"])
+
+
+def status(recipe: Recipe, run_folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """(stage, 'done' | 'started' | 'not started' | 'out of date', counts) for every stage."""
+    rows = []
+    fresh = True
+    for name in STAGES:
+        folder = run_folder / name
+        manifest = store.read_json_or_none(folder / "manifest.json")
+        if not manifest:
+            state = "started" if folder.exists() else "not started"
+            fresh = fresh and name == "plan"
+        else:
+            module = importlib.import_module(f"pretrain.{name}.run")
+            current = fresh and is_current(
+                folder, manifest, store.hash_json(_basis(name, module, recipe, run_folder))
+            )
+            state = "done" if current else "out of date"
+            fresh = fresh and (current or name == "plan")
+        rows.append((name, state, (manifest or {}).get("counts", {})))
+    return rows
+
+
+def difference(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
+    """Lines `key: old → new` for what differs between two bases of a key."""
+    lines = []
+    for key in sorted({*old, *new}):
+        path = f"{where}.{key}" if where else key
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += difference(a, b, path)
+        elif a != b:
+            lines.append(f"{path}: {a} → {b}")
+    return lines
+
+
+def _basis(name: str, module: Any, recipe: Recipe, run_folder: Path) -> dict[str, Any]:
+    row = STAGES[name]
+    return {
+        "settings": {t: settings.resolved(getattr(recipe, t)) for t in row.tables},
+        "parents": {p: _identity(run_folder, p, name) for p in row.parents},
+        "inputs": module.inputs(recipe) if hasattr(module, "inputs") else {},
+        "code": code_version(f"pretrain.{name}.run"),
+        "libraries": {library: _version(library) for library in row.libraries},
+        "version": __version__,
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _identity(run_folder: Path, parent: str, child: str) -> str:
+    manifest = store.read_json_or_none(run_folder / parent / "manifest.json")
+    if not manifest:
+        raise DataError(
+            f"{child}: {run_folder / parent} is not complete; run it first: "
+            f"pretrain {parent} RECIPE (or pretrain run RECIPE)"
+        )
+    return store.hash_json(manifest["outputs"])
+
+
+def _remove_stale(folder: Path, outputs: dict[str, str]) -> None:
+    """Remove what an earlier run with other settings left in a stage's folder."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif name not in outputs and not _is_clock(path.name):
+            store.remove(path)
+
+
+def _is_clock(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in CLOCK)
+
+
+def tree_hash(run_folder: Path) -> dict[str, str]:
+    """Relative path -> hash of every output of every complete stage but the plan (measured)."""
+    return {
+        f"{name}/{file}": digest
+        for name in STAGES
+        if name != "plan"
+        for file, digest in (
+            store.read_json_or_none(run_folder / name / "manifest.json") or {"outputs": {}}
+        )["outputs"].items()
+    }
+
+
+@functools.cache
+def code_version(module: str) -> str:
+    """Hash of the sources a module imports from this package, directly or not.
+
+    A comment changes it too: reading code is no reason to trust that two versions do the same.
+    """
+    seen: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.origin:
+            continue
+        seen[name] = Path(spec.origin).read_bytes()
+        for node in ast.walk(ast.parse(seen[name])):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pretrain"):
+                waiting.append(node.module or "")
+                waiting += [f"{node.module}.{a.name}" for a in node.names if _is_module(node, a)]
+            elif isinstance(node, ast.Import):
+                waiting += [a.name for a in node.names if a.name.startswith("pretrain.")]
+    return store.hash_json({n: store.hash_bytes(s) for n, s in seen.items()})
+
+
+def _is_module(node: ast.ImportFrom, alias: ast.alias) -> bool:
+    spec = importlib.util.find_spec(node.module or "")
+    if spec is None or spec.submodule_search_locations is None:
+        return False
+    return importlib.util.find_spec(f"{node.module}.{alias.name}") is not None
+
+
+def run_folder_of(recipe: Recipe, runs: Path) -> Path:
+    return runs / recipe.name
+
+
+def record_recipe(recipe: Recipe, run_folder: Path) -> None:
+    """Write the resolved recipe into the run folder, for `status`, `generate` and the report."""
+    store.write_json(run_folder / "recipe.json", settings.resolved(recipe))
+
+
+def recorded_recipe(run_folder: Path) -> Recipe:
+    from pretrain.recipe import from_resolved
+
+    table = store.read_json_or_none(run_folder / "recipe.json")
+    if table is None:
+        raise RecipeError(f"flow: {run_folder} is not a run folder: it has no recipe.json")
+    return from_resolved(table)

@@ -1,0 +1,1 @@
+"""The network: single-device code that knows nothing of ranks."""

@@ -1,0 +1,1 @@
+"""A trained model in, a folder that other people's tools load out."""

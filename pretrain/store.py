@@ -1,0 +1,198 @@
+"""Durable files: the only module that creates, replaces, deletes or locks anything in a run folder.
+
+Every write goes to a temporary file beside its target, is flushed to the disk (fsync), renamed over
+the target, and the folder's entry is flushed too. A reader therefore sees the old file or the new
+one, never a part of one, and a crash leaves at most a `.tmp-*` file that the next run sweeps away.
+The price is two fsync calls per file, so stages write few large files.
+
+A full or read-only disk becomes DiskError (exit code 74): what was complete before stays complete.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from pretrain.errors import DiskError, LockedError
+
+TEMPORARY = ".tmp-"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn 'no space left' and its kin into DiskError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise DiskError(
+            f"store: cannot write {path}: {error.strerror}; "
+            "free space there (what was complete is untouched) and run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; on leaving without an error it becomes `path`, durably."""
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+        except BaseException:
+            remove(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill; on leaving without an error it becomes `path`, durably.
+
+    An older folder at `path` is replaced. Between its removal and the rename neither exists, so a
+    caller that must never lose the older one writes to a new name, as checkpoints do.
+    """
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
+    with disk_errors(path):
+        remove(temporary)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in sorted(temporary.rglob("*")):
+                _flush(file)
+            _flush(temporary)
+            remove(path)
+            temporary.replace(path)
+            _flush(path.parent)
+        except BaseException:
+            remove(temporary)
+            raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys: equal values give equal bytes."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def read_json_or_none(path: Path) -> Any:
+    """The JSON value of a file, or None where there is none or it is not JSON."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in one write, so that lines of several processes never mix."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab") as file:
+            file.write(line.encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The JSON values of a .jsonl file; a last line cut by a crash is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file or folder durably; an older one at the target is replaced."""
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove(target)
+        path.replace(target)
+        _flush(target.parent)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what interrupted writes left behind. Returns how many files and folders went."""
+    leftovers = list(folder.rglob(f"{TEMPORARY}*")) if folder.exists() else []
+    for path in leftovers:
+        remove(path)
+    return len(leftovers)
+
+
+def hash_bytes(data: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def hash_json(value: Any) -> str:
+    """The hash of a JSON value, independent of the order of its keys."""
+    return hash_bytes(json.dumps(value, sort_keys=True, allow_nan=False).encode())
+
+
+def hash_file(path: Path) -> str:
+    """xxh3-128 of a file, read in 4 MiB pieces."""
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder; a second process is refused at once and told who holds it.
+
+    The lock is the kernel's (flock), so it is free the moment its holder dies, however it dies.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 4096).decode(errors="replace").strip() or "another process"
+            raise LockedError(
+                f"store: {folder} is in use by {holder}; wait for it, stop it, or give this run "
+                "another name (recipe key name)"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        who = f"process {os.getpid()} on {socket.gethostname()} ({' '.join(sys.argv[:3])})\n"
+        os.pwrite(descriptor, who.encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

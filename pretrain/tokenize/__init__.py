@@ -1,0 +1,1 @@
+"""Kept documents in, token shards out, with the tokenizer that made them."""

@@ -1,0 +1,1 @@
+"""Token shards and their order in, a trained model out, exactly resumable."""

@@ -1,0 +1,51 @@
+"""How the model is optimised."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pretrain.settings import setting
+
+
+@dataclass(frozen=True)
+class Settings:
+    steps: int = setting(1000, "optimizer steps", low=1)
+    batch_tokens: int = setting(65536, "tokens per step, over all ranks", low=8)
+    micro_batch_tokens: int = setting(
+        16384, "tokens per forward and backward pass on one rank; less takes less memory", low=8
+    )
+    optimizer: Literal["adamw", "muon"] = setting(
+        "muon", "muon: orthogonalised momentum for the layers' matrices, AdamW for the rest"
+    )
+    lr: float = setting(0.003, "AdamW's peak learning rate", above=0)
+    matrix_lr: float = setting(0.02, "Muon's peak learning rate", above=0)
+    beta1: float = setting(0.9, "AdamW: decay of the first moment", low=0, high=0.9999)
+    beta2: float = setting(0.95, "AdamW: decay of the second moment", low=0, high=0.99999)
+    epsilon: float = setting(1e-8, "AdamW: added to the denominator", above=0)
+    momentum: float = setting(0.95, "Muon: decay of the momentum", low=0, high=0.999)
+    weight_decay: float = setting(0.1, "decoupled, on matrices only", low=0)
+    schedule: Literal["cosine", "wsd"] = setting(
+        "wsd", "after warm-up: one cosine, or stable and then linear decay"
+    )
+    warmup: float = setting(0.02, "share of the steps with rising learning rate", low=0, high=1)
+    decay: float = setting(0.5, "wsd: share of the steps that decay, at the end", low=0, high=1)
+    final_lr: float = setting(
+        0.02, "learning rate at the end, as a share of the peak", low=0, high=1
+    )
+    clip: float = setting(1.0, "largest gradient norm", above=0)
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "of matrix products; weights stay fp32. auto: bf16 where the processor gains by it"
+    )
+    threads: int = setting(0, "processor threads per rank; 0: all cores shared by the ranks", low=0)
+    checkpoint_every: int = setting(100, "steps between checkpoints", low=1)
+    keep: int = setting(2, "newest checkpoints to keep", low=2)
+    evaluate_every: int = setting(100, "steps between looks at held-out text", low=1)
+    evaluate_tokens: int = setting(65536, "held-out tokens per look", low=1)
+    sample_every: int = setting(100, "steps between generated samples", low=1)
+    sample_tokens: int = setting(48, "tokens per generated sample", low=1)
+    prompts: tuple[str, ...] = setting((), "what the samples start from")
+
+    def problems(self) -> Iterator[tuple[str, str, str]]:
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            what = f"warmup {self.warmup} + decay {self.decay} exceed 1"
+            yield "decay", what, "at most 1 - train.warmup"

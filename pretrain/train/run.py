@@ -1,0 +1,75 @@
+"""The train stage: prepare or refuse, then the loop.
+
+A finished training whose recipe changed is set aside under `previous/`, never deleted. One that is
+half done and whose recipe, data, code or libraries changed is refused, with the difference, since
+going on would join two different runs; `--restart` sets it aside and starts anew.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pretrain import flow, store
+from pretrain.errors import RecipeError
+from pretrain.events import Log
+from pretrain.flow import Stage
+from pretrain.parallel.world import World
+from pretrain.recipe import Recipe
+from pretrain.train import checkpoint, loop
+
+
+def prepare(stage: Stage, manifest: dict[str, Any] | None, basis: dict[str, Any]) -> None:
+    """Make the folder ready for this key, or raise RecipeError with what differs."""
+    started = store.read_json_or_none(stage.folder / "started.json")
+    same = started is not None and started["key"] == stage.key
+    if same and not stage.restart:
+        return
+    if started and not manifest and not stage.restart and any(_checkpoints(stage.folder)):
+        lines = "\n  ".join(flow.difference(started["basis"], basis)[:12])
+        raise RecipeError(
+            f"train: {stage.folder} holds a half-done training that differs:\n  {lines}\n"
+            "Must be the same to go on. Undo the change, give the run another name (recipe key "
+            "name), or start training anew with --restart (the old folder is kept in previous/)"
+        )
+    if started and any(_checkpoints(stage.folder)):
+        aside = stage.run_folder / "previous" / f"train-{started['key'][:8]}"
+        stage.say(f"the earlier training is kept in {aside}")
+        store.move(stage.folder, aside)
+    store.remove(stage.folder)
+    store.write_json(stage.folder / "started.json", {"key": stage.key, "basis": basis})
+
+
+def run(stage: Stage) -> dict[str, Any]:
+    world = stage.world or World(0, 1)
+    world.broadcast(stage.key)  # the others wait for it in `follow`
+    counts = loop.train(world, stage.recipe, stage.run_folder, stage.log, stage.key)
+    steps = stage.recipe.train.steps
+    final = checkpoint.folder_of(stage.folder / "checkpoints", steps)
+    for name in (*checkpoint.FILES, "hashes.json"):
+        stage.output(f"checkpoints/{final.name}/{name}")
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        stage.output(name)
+    store.write_json(
+        stage.output("result.json"), counts | {"checkpoint": f"checkpoints/{final.name}"}
+    )
+    last = [m for m in store.read_lines(stage.folder / "metrics.jsonl") if "bits_per_byte" in m]
+    if last:
+        stage.say(f"held-out {last[-1]['bits_per_byte']:.4f} bits per byte (sample of held-out)")
+    return counts
+
+
+def follow(world: World, recipe: Recipe, run_folder: Path) -> None:
+    """What ranks other than 0 do: train when told to, until told that all is done."""
+    while (key := world.broadcast()) != "end":
+        loop.train(world, recipe, run_folder, Log(quiet=True), key)
+    world.close()
+
+
+def final_checkpoint(run_folder: Path) -> Path:
+    """The folder of the last checkpoint of a finished training."""
+    result = json.loads((run_folder / "train" / "result.json").read_bytes())
+    return run_folder / "train" / str(result["checkpoint"])
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return list((folder / "checkpoints").glob("step-*"))

@@ -1,0 +1,162 @@
+"""The plan stage: parameters, tokens, FLOPs, memory and time, said before training starts.
+
+    step time  =  Σ matrix products in the model's shapes, forward + backward, at measured rates
+                + attention at the rate of its own products
+                + element-wise passes at the measured memory rate
+
+The forecast rests on a measurement, so `plan/` is no pure function and in no hash of the run.
+"""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pretrain import store
+from pretrain.flow import Stage
+from pretrain.model import count
+from pretrain.model.settings import Shape
+from pretrain.parallel.world import device_of
+from pretrain.plan import machine
+from pretrain.recipe import Recipe
+from pretrain.train.precision import product_dtype
+
+# Element-wise traffic of a block, forward and backward, in passes over its tensors of that width;
+# counted from the operations of model/transformer.py and checked against a profile (docs/LOG.md).
+_PASSES_WIDTH, _PASSES_HIDDEN, _PASSES_HEADS = 26, 18, 22
+
+
+def run(stage: Stage) -> dict[str, Any]:
+    plan = forecast(stage.recipe)
+    store.write_json(stage.output("forecast.json"), plan)
+    stage.say(
+        f"{plan['parameters']:,} parameters, {plan['tokens']:,} tokens, {plan['flops']:.3g} FLOP; "
+        f"training takes about {duration(plan['seconds'])} and {plan['bytes'] / 2**30:.1f} GiB here"
+    )
+    return {key: plan[key] for key in ("parameters", "tokens", "flops", "seconds", "bytes")}
+
+
+def forecast(recipe: Recipe) -> dict[str, Any]:
+    """What training this recipe takes on this machine."""
+    train = recipe.train
+    length = recipe.mix.sequence_length
+    shape = recipe.model.shape(recipe.tokenize.vocab_size)
+    device = device_of()
+    if device.type == "cpu":
+        torch.set_num_threads(train.threads or os.cpu_count() or 1)
+    dtype = product_dtype(train.precision, device)
+    micro = min(train.batch_tokens, max(length, train.micro_batch_tokens // length * length))
+    flops_per_token = count.flops_per_token(shape, length)
+    parts = step_parts(shape, length, micro, train.batch_tokens // micro, dtype, device)
+    memory = count.state_bytes(shape, train.optimizer) | {
+        "activations": activation_bytes(shape, micro, dtype)
+    }
+    tokens = train.steps * train.batch_tokens
+    seconds = train.steps * sum(parts.values())
+    return {
+        "parameters": count.n_parameters(shape),
+        "parameters_by_part": count.parameters(shape),
+        "tokens": tokens,
+        "tokens_per_parameter": tokens / count.n_parameters(shape),
+        "flops_per_token": flops_per_token,
+        "flops": tokens * flops_per_token,
+        "convention": count.CONVENTION,
+        "precision": str(dtype).removeprefix("torch."),
+        "device": str(device),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "step_seconds": parts,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "flops_per_second": tokens * flops_per_token / seconds,
+        "bytes_by_part": memory,
+        "bytes": sum(memory.values()),
+        "kwh": seconds * (os.cpu_count() or 1) * recipe.plan.watts_per_core / 3.6e6,
+    }
+
+
+def step_parts(
+    shape: Shape, length: int, micro: int, n_micro: int, dtype: torch.dtype, device: torch.device
+) -> dict[str, float]:
+    """Seconds of one optimizer step by part, from rates measured now."""
+    c, d, f = shape.head_width, shape.width, shape.hidden
+    rows = min(micro, 4096)
+    sizes = {
+        "attention_products": [(d, shape.heads * c), (shape.heads * c, d)]
+        + 2 * [(d, shape.kv_heads * c)],
+        "feed_forward": 2 * [(d, f)] + [(f, d)],
+    }
+    rates: dict[tuple[int, int], float] = {}
+    seconds: dict[str, float] = {}
+    for part, products in sizes.items():
+        seconds[part] = 0.0
+        for inner, columns in products:
+            if (inner, columns) not in rates:
+                rates[inner, columns] = machine.product_rate(rows, inner, columns, dtype, device)
+            seconds[part] += shape.layers * 6 * micro * inner * columns / rates[inner, columns]
+    rate = machine.product_rate(min(rows, 1024), d, shape.vocab_size, dtype, device)
+    seconds["head"] = 6 * micro * d * shape.vocab_size / rate
+    rate = machine.product_rate(min(length, 512), c, min(length, 512), dtype, device)
+    pairs = 6 * shape.layers * shape.heads * c * length * micro
+    seconds["attention"] = pairs / rate
+    floats = shape.layers * (
+        _PASSES_WIDTH * d + _PASSES_HIDDEN * f + _PASSES_HEADS * (shape.heads + shape.kv_heads) * c
+    )
+    memory = machine.memory_rate(device)
+    vocabulary = 6 * shape.vocab_size
+    seconds["element_wise"] = 4 * micro * (floats + vocabulary) / memory
+    seconds = {part: n_micro * s for part, s in seconds.items()}
+    seconds["optimizer"] = 4 * 14 * count.n_parameters(shape) / memory
+    return seconds
+
+
+def activation_bytes(shape: Shape, micro: int, dtype: torch.dtype) -> int:
+    """Bytes kept for the backward pass of one micro-batch, and the loss chunk beside them.
+
+    Per block and token: residual stream, normalised inputs (4 D), queries, attention's result twice
+    (3 H C), keys and values (2 K C), gate, its activation, up and their product (4 F).
+    """
+    hc, kc = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    per_token = 4 * shape.width + 3 * hc + 2 * kc + 4 * shape.hidden
+    if shape.qk_norm:
+        per_token += hc + kc
+    itemsize = dtype.itemsize
+    return micro * (shape.layers * per_token * itemsize + 3 * 4 * shape.width) + 3 * (32 << 20)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def render(plan: dict[str, Any]) -> str:
+    """The forecast as a table for the terminal, at most 100 columns."""
+    gib = 2**30
+    step = sum(plan["step_seconds"].values())
+    rows = [
+        ("parameters", f"{plan['parameters']:,}"),
+        ("", ", ".join(f"{k} {v:,}" for k, v in plan["parameters_by_part"].items() if v)),
+        ("tokens", f"{plan['tokens']:,} ({plan['tokens_per_parameter']:.1f} per parameter)"),
+        ("compute", f"{plan['flops']:.3g} FLOP ({plan['convention']})"),
+        ("machine", f"{plan['machine']}, {plan['device']}, {plan['precision']}"),
+        (
+            "speed",
+            f"{plan['tokens_per_second']:,.0f} tokens/s, "
+            f"{plan['flops_per_second'] / 1e9:,.0f} GFLOP/s",
+        ),
+        ("time", f"{duration(plan['seconds'])} ({step:.2f} s per step)"),
+        ("", ", ".join(f"{k} {100 * v / step:.0f} %" for k, v in plan["step_seconds"].items())),
+        ("memory", f"{plan['bytes'] / gib:.2f} GiB"),
+        ("", ", ".join(f"{k} {v / gib:.2f}" for k, v in plan["bytes_by_part"].items())),
+        ("energy", f"{plan['kwh']:.4f} kWh (assumed power, see [plan])"),
+    ]
+    return "\n".join(f"{name:>11}  {text}" for name, text in rows)
+
+
+def table(folder: Path) -> str:
+    return render(store.read_json(folder / "forecast.json"))

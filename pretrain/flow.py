@@ -37,23 +37,30 @@ CLOCK = ("timing.json", "speed.jsonl", "README.md", "manifest.json")
 
 @dataclass(frozen=True)
 class Row:
-    """One stage: the stages it reads, the tables of the recipe it depends on, its libraries."""
+    """One stage: what it reads of which stage, the recipe's tables it depends on, its libraries."""
 
-    parents: tuple[str, ...]
+    parents: dict[str, tuple[str, ...]]  # stage -> patterns of the outputs that are read
     tables: tuple[str, ...]
     libraries: tuple[str, ...] = ()
 
 
+_TOKENS = ("tokens/*", "tokenizer.json")
+_ALL = ("*",)
+
 STAGES = {
-    "plan": Row((), ("plan", "tokenize", "mix", "model", "train"), ("torch",)),
-    "collect": Row((), ("collect",), ("resiliparse", "pyarrow")),
-    "curate": Row(("collect",), ("curate",), ("numba", "py3langid", "pyarrow")),
-    "tokenize": Row(("curate",), ("tokenize",), ("tokenizers", "tiktoken", "pyarrow")),
-    "mix": Row(("tokenize",), ("mix", "seed"), ()),
-    "train": Row(("mix", "tokenize"), ("model", "train", "seed"), ("torch",)),
-    "evaluate": Row(("train", "mix", "tokenize", "curate"), ("evaluate",), ("torch",)),
+    "plan": Row({}, ("plan", "tokenize", "mix", "model", "train"), ("torch",)),
+    "collect": Row({}, ("collect",), ("resiliparse", "pyarrow")),
+    "curate": Row({"collect": _ALL}, ("curate",), ("numba", "py3langid", "pyarrow")),
+    "tokenize": Row({"curate": ("kept/*",)}, ("tokenize",), ("tokenizers", "tiktoken", "pyarrow")),
+    "mix": Row({"tokenize": _TOKENS}, ("mix", "seed")),
+    "train": Row({"mix": _ALL, "tokenize": _TOKENS}, ("model", "train", "seed"), ("torch",)),
+    "evaluate": Row(
+        {"train": _ALL, "mix": _ALL, "tokenize": _TOKENS, "curate": ("kept/*",)},
+        ("evaluate",),
+        ("torch",),
+    ),
     "publish": Row(
-        ("train", "tokenize", "evaluate", "mix", "curate", "collect"),
+        {"train": _ALL, "evaluate": _ALL, "tokenize": _TOKENS, "curate": _ALL, "mix": _ALL},
         ("publish", "name"),
         ("transformers",),
     ),
@@ -192,7 +199,10 @@ def _basis(name: str, module: Any, recipe: Recipe, run_folder: Path) -> dict[str
     row = STAGES[name]
     return {
         "settings": {t: settings.resolved(getattr(recipe, t)) for t in row.tables},
-        "parents": {p: _identity(run_folder, p, name) for p in row.parents},
+        "parents": {
+            parent: _identity(run_folder, parent, patterns, name)
+            for parent, patterns in row.parents.items()
+        },
         "inputs": module.inputs(recipe) if hasattr(module, "inputs") else {},
         "code": code_version(f"pretrain.{name}.run"),
         "libraries": {library: _version(library) for library in row.libraries},
@@ -207,14 +217,22 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _identity(run_folder: Path, parent: str, child: str) -> str:
+def _identity(run_folder: Path, parent: str, patterns: tuple[str, ...], child: str) -> str:
+    """One hash of what a stage reads of its parent; receipts tell how it came about, not what."""
     manifest = store.read_json_or_none(run_folder / parent / "manifest.json")
     if not manifest:
         raise DataError(
             f"{child}: {run_folder / parent} is not complete; run it first: "
             f"pretrain {parent} RECIPE (or pretrain run RECIPE)"
         )
-    return store.hash_json(manifest["outputs"])
+    return store.hash_json(
+        {
+            name: digest
+            for name, digest in manifest["outputs"].items()
+            if not name.startswith("receipts/")
+            and any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        }
+    )
 
 
 def _remove_stale(folder: Path, outputs: dict[str, str]) -> None:

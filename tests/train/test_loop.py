@@ -1,0 +1,176 @@
+"""Resume is exact at every step; a step that is not finite changes nothing; metrics have no gap."""
+
+import shutil
+
+import pytest
+import torch
+
+from pretrain import store
+from pretrain.errors import DataError, RecipeError, Stopped
+from pretrain.events import Log
+from pretrain.parallel.world import World
+from pretrain.train import checkpoint, loop
+from tests.conftest import tiny_recipe
+
+ONE = World(0, 1)
+
+
+@pytest.fixture
+def folder(tiny_run, tmp_path):
+    """A copy of the tiny run without its training."""
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy, ignore=shutil.ignore_patterns("train", "evaluate", "publish"))
+    return copy
+
+
+@pytest.fixture
+def loaded(tiny_run):
+    return tiny_recipe(tiny_run.parents[1] / "corpus")
+
+
+def train(folder, recipe, key="k"):
+    return loop.train(ONE, recipe, folder, Log(quiet=True), key)
+
+
+def final(folder, step=12):
+    return {
+        p.name: p.read_bytes()
+        for p in sorted((folder / "train" / "checkpoints" / f"step-{step:08d}").iterdir())
+    } | {n: (folder / "train" / n).read_bytes() for n in ("metrics.jsonl", "samples.jsonl")}
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 11])
+def test_resume_gives_the_same_bits(folder, loaded, tmp_path, monkeypatch, stop_after):
+    """Dying between steps, after a checkpoint or not, leaves no trace in the result."""
+    straight = tmp_path / "straight"
+    shutil.copytree(folder, straight)
+    train(straight, loaded)
+
+    class Died(Exception):
+        pass
+
+    real = loop.factor
+
+    def dies(step, settings):
+        if step == stop_after:
+            raise Died
+        return real(step, settings)
+
+    monkeypatch.setattr(loop, "factor", dies)
+    with pytest.raises(Died):
+        train(folder, loaded)
+    monkeypatch.setattr(loop, "factor", real)
+    train(folder, loaded)
+    assert final(folder) == final(straight)
+
+
+def test_metrics_have_every_step_once(tiny_run):
+    lines = store.read_lines(tiny_run / "train" / "metrics.jsonl")
+    assert [m["step"] for m in lines if "loss" in m] == list(range(1, 13))
+    assert [m["step"] for m in lines if "bits_per_byte" in m] == [6, 12]
+    assert all(m["tokens"] == m["step"] * 256 for m in lines if "loss" in m)
+    samples = store.read_lines(tiny_run / "train" / "samples.jsonl")
+    assert [s["step"] for s in samples] == [6, 6, 12, 12]
+
+
+def test_the_loss_falls_and_starts_at_log_vocabulary(tiny_run):
+    losses = [
+        m["loss"] for m in store.read_lines(tiny_run / "train" / "metrics.jsonl") if "loss" in m
+    ]
+    assert losses[0] == pytest.approx(torch.tensor(512.0).log().item(), abs=0.1)
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_losses_by_source_average_to_the_loss(tiny_run):
+    for line in store.read_lines(tiny_run / "train" / "metrics.jsonl"):
+        if "loss" in line:
+            values = line["loss_by_source"].values()
+            assert min(values) - 1e-9 <= line["loss"] <= max(values) + 1e-9
+
+
+def test_planned_and_seen_agree(tiny_run):
+    result = store.read_json(tiny_run / "train" / "result.json")
+    assert sum(result["seen"].values()) == result["samples"] == 12 * 8
+    for source, planned in result["planned"].items():
+        # Within a block the order is drawn at random; over whole blocks shares are exact.
+        assert abs(result["seen"][source] - planned) <= 4 * planned**0.5
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_changes_nothing(folder, loaded, monkeypatch, bad):
+    recipe = tiny_recipe(
+        folder.parent / "c", "train.steps=4", "train.checkpoint_every=1", "train.keep=9"
+    )
+    real = loop.cross_entropy_sum
+    calls = []
+
+    def poisoned(*arguments):
+        calls.append(1)
+        result = real(*arguments)
+        return result * bad if len(calls) in (5, 6) else result  # both micro-batches of step 3
+
+    monkeypatch.setattr(loop, "cross_entropy_sum", poisoned)
+    train(folder, recipe)
+    before, after = (
+        checkpoint.load(checkpoint.folder_of(folder / "train" / "checkpoints", s)) for s in (2, 3)
+    )
+    for name, tensor in before[0].items():
+        assert torch.equal(tensor, after[0][name])
+    for name, tensor in before[1].items():
+        assert torch.equal(tensor, after[1][name])
+    lines = [m for m in store.read_lines(folder / "train" / "metrics.jsonl") if "loss" in m]
+    assert [m.get("skipped", False) for m in lines] == [False, False, True, False]
+    assert lines[2]["loss"] is None
+
+
+def test_nothing_finite_for_long_is_an_error(folder, loaded, monkeypatch):
+    real = loop.cross_entropy_sum
+    monkeypatch.setattr(loop, "cross_entropy_sum", lambda *a: real(*a) * float("nan"))
+    with pytest.raises(DataError, match="no finite gradient for 10 steps"):
+        train(folder, loaded)
+
+
+def test_a_request_to_stop_saves_first(folder, loaded, monkeypatch):
+    real = loop.factor
+
+    def asks(step, settings):
+        if step == 6:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(step, settings)
+
+    monkeypatch.setattr(loop, "factor", asks)
+    with pytest.raises(Stopped, match="stopped after step 8"):
+        train(folder, loaded)
+    assert (folder / "train" / "checkpoints" / "step-00000008" / "hashes.json").exists()
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_steps(folder, loaded, tmp_path, monkeypatch):
+    straight = tmp_path / "straight"
+    shutil.copytree(folder, straight)
+    train(straight, loaded)
+    shutil.copytree(straight / "train", folder / "train")
+    path = folder / "train" / "checkpoints" / "step-00000012" / "optimizer.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    train(folder, loaded)
+    assert final(folder) == final(straight)
+
+
+def test_accumulation_gives_the_mean_of_the_whole_batch(folder, loaded, tmp_path):
+    """Micro-batches change the order of sums and nothing else."""
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    train(folder, loaded)
+    train(other, tiny_recipe(tmp_path / "c", "train.micro_batch_tokens=256"))
+    a, b = (
+        [m["loss"] for m in store.read_lines(f / "train" / "metrics.jsonl") if "loss" in m]
+        for f in (folder, other)
+    )
+    assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_more_ranks_than_rows_are_refused(folder, loaded):
+    with pytest.raises(RecipeError, match="at least one row each"):
+        loop.train(World(0, 9), loaded, folder, Log(quiet=True), "k")

@@ -1,0 +1,156 @@
+"""Raw sources in, documents out.
+
+    list files ─▶ group to about shard_bytes ─▶ one task per group ─▶ documents/ rejects/ files/
+
+The list is sorted and the groups follow from sizes alone, so the output is the same bytes whatever
+the number of workers. A task reads its files through the reader of the source's kind into a ledger
+that accounts for every record. A file that cannot be read at all costs only itself; a source that
+matches no file, or a run that collects nothing, stops with what happened.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrain import settings
+from pretrain.collect import environment, files, jsonl, parquet, streams, tables
+from pretrain.collect.guard import Guard
+from pretrain.collect.ledger import Ledger, output_names
+from pretrain.collect.listing import Entry, Listing, group, list_source
+from pretrain.collect.settings import Source
+from pretrain.errors import DataError
+from pretrain.tasks import Receipt, Task
+
+if TYPE_CHECKING:
+    from pretrain.flow import Stage
+    from pretrain.recipe import Recipe
+
+READERS: dict[str, Callable[[Entry, Source, Ledger, Any], None]] = {
+    "files": files.read,
+    "jsonl": jsonl.read,
+    "csv": tables.read,
+    "parquet": parquet.read,
+    "python-environment": environment.read,
+}
+
+
+def inputs(recipe: "Recipe") -> dict[str, Any]:
+    """source -> hash of the names, sizes and times of its files: part of the stage's key."""
+    found = {}
+    for name, source in recipe.collect.sources.items():
+        try:
+            found[name] = list_source(source).fingerprint()
+        except DataError as error:  # `run` says so; `status` must not stop at a missing network
+            found[name] = str(error)
+    return found
+
+
+def run(stage: "Stage") -> dict[str, Any]:
+    """Collect every source; the counts of the stage."""
+    listings = {name: _list(name, source) for name, source in stage.settings.sources.items()}
+    tasks, owners = [], []
+    for name, listing in listings.items():
+        for number, entries in enumerate(group(listing.entries, stage.settings.shard_bytes)):
+            tasks.append(_task(stage, f"{name}-{number:05d}", name, entries))
+            owners.append(name)
+    receipts = stage.run_tasks(tasks, "reading")
+    by_source = {}
+    for name, listing in listings.items():
+        mine = [r for r, owner in zip(receipts, owners, strict=True) if owner == name]
+        by_source[name] = {**_sum(mine), "files_skipped": listing.skipped}
+    counts = _sum(receipts)
+    if not counts["documents"]:
+        raise DataError(
+            f"collect: no document was collected; {_story(counts)}; at least one record must hold "
+            "text (the records are in collect/rejects; recipe table collect.sources)"
+        )
+    for name, own in by_source.items():
+        if not own["documents"]:
+            stage.say(f"source '{name}' gave no document; {_story(own)}")
+    stage.say(_story(counts))
+    return {**counts, "by_source": by_source}
+
+
+def _list(name: str, source: Source) -> Listing:
+    listing = list_source(source)
+    if not listing.entries:
+        skipped = sum(listing.skipped.values())
+        what = ", ".join(source.paths) or f"part '{source.part}' of the Python environment"
+        raise DataError(
+            f"collect: source '{name}': no file matches {what} ({skipped} files of other suffixes "
+            f"or hidden); must match at least one (recipe key collect.sources.{name}.path)"
+        )
+    return listing
+
+
+def _task(stage: "Stage", task: str, name: str, entries: list[Entry]) -> Task:
+    own = stage.settings
+    return Task(
+        name=task,
+        function=collect,
+        arguments={
+            "task": task,
+            "source": name,
+            "settings": settings.resolved(own.sources[name]),
+            "html_seconds": own.html_seconds,
+            "html_megabytes": own.html_megabytes,
+            "entries": [e.to_json() for e in entries],
+        },
+        outputs=output_names(task),
+        weight=float(sum(e.n_bytes or 0 for e in entries)),
+    )
+
+
+def collect(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The task: read its files into one shard. Its counts are `Ledger.totals`."""
+    table = {k: v for k, v in arguments["settings"].items() if v is not None}
+    source = settings.parse(Source, table, f"collect.sources.{arguments['source']}")
+    reader = READERS[source.kind]
+    folder.mkdir(parents=True, exist_ok=True)  # for temporary files
+    guard = Guard(arguments["html_seconds"], arguments["html_megabytes"])
+    ledger = Ledger(folder, arguments["task"], arguments["source"], source.license)
+    with guard, ledger:
+        for value in arguments["entries"]:
+            entry = Entry(**value)
+            ledger.begin(entry)
+            try:
+                if entry.problem:
+                    raise streams.Unreadable(entry.problem)
+                reader(entry, source, ledger, guard)
+            except streams.Unreadable as error:
+                ledger.take()
+                ledger.quarantine(0, entry.n_bytes or 0, "unreadable", str(error))
+            ledger.finish()
+    return ledger.totals()
+
+
+def _sum(receipts: list[Receipt]) -> dict[str, Any]:
+    """The counts of several tasks in one."""
+    totals: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
+    names: dict[str, None] = {}
+    for receipt in receipts:
+        for key, value in receipt.counts.items():
+            if key == "reasons":
+                for kind, found in value.items():
+                    reasons[kind].update(found)
+            else:
+                names[key] = None
+                totals[key] += value
+    result: dict[str, Any] = {name: totals[name] for name in names}
+    result["reasons"] = {kind: dict(sorted(found.items())) for kind, found in reasons.items()}
+    return result
+
+
+def _story(counts: dict[str, Any]) -> str:
+    """One line: what was read, kept, dropped and quarantined, and why."""
+    parts = [
+        f"{counts['files']:,} files, {counts['bytes_in'] / 1e6:,.1f} MB",
+        f"{counts['records_in']:,} records",
+        f"{counts['documents']:,} documents",
+    ]
+    for kind, reasons in counts["reasons"].items():
+        why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items())
+        parts.append(f"{counts[kind]:,} {kind}" + (f" ({why})" if why else ""))
+    return " · ".join(parts)

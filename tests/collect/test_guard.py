@@ -1,0 +1,110 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pretrain.collect import guard as module
+from pretrain.collect.guard import Guard
+from pretrain.errors import PretrainError
+
+GOOD = b"<html lang=en><body><p>A page that is as good as any.</p></body></html>"
+HOSTILE = {
+    "attributes": b"<p " + b" ".join(b'a%d="x"' % n for n in range(200_000)) + b">x</p>",
+    "nesting": b"<div>" * 100_000 + b"x",
+}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_page_is_stopped_and_costs_no_neighbour(kind: str) -> None:
+    with Guard(0.5, 512) as guard:
+        assert "good as any" in guard(GOOD)["text"]
+        answer = guard(HOSTILE[kind])
+        assert answer == {"reason": "extract_timeout", "detail": "more than 0.5 s"}
+        assert "good as any" in guard(GOOD)["text"]
+
+
+def test_the_child_lives_from_page_to_page_and_ends_with_the_guard() -> None:
+    with Guard(1, 512) as guard:
+        guard(GOOD)
+        assert guard.child is not None
+        first = guard.child.pid
+        guard(GOOD)
+        assert guard.child.pid == first
+    assert not is_alive(first)
+
+
+def test_memory_is_bounded() -> None:
+    with Guard(20, 64) as guard:
+        assert guard(b"<p>x</p>" * 1_000_000)["reason"] == "extract_memory"
+        assert "good as any" in guard(GOOD)["text"]
+
+
+def test_a_child_that_dies_is_replaced() -> None:
+    with Guard(5, 512) as guard:
+        guard(GOOD)
+        assert guard.child is not None
+        os.kill(guard.child.pid, signal.SIGSEGV)
+        guard.child.wait()
+        answer = guard(GOOD)
+        assert answer["reason"] == "extract_failed"
+        assert str(-signal.SIGSEGV) in answer["detail"]
+        assert guard(GOOD)["reason"] == ""
+
+
+def test_a_child_that_sleeps_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WALL_FACTOR", 0)
+    with Guard(5, 512) as guard:
+        guard(GOOD)
+        assert guard.child is not None
+        os.kill(guard.child.pid, signal.SIGSTOP)
+        assert guard(GOOD)["reason"] == "extract_timeout"
+        assert guard(GOOD)["reason"] == ""
+
+
+def test_an_extractor_that_cannot_start_is_no_fault_of_the_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(PretrainError, match="exit code 1"), Guard(1, 64) as guard:
+        guard(GOOD)
+
+
+def test_the_child_dies_with_its_parent() -> None:
+    """Also in the middle of a page, also when the parent is killed."""
+    code = (
+        "import threading, time, sys\n"
+        "from pretrain.collect.guard import Guard\n"
+        "g = Guard(60, 512)\n"
+        "g(b'<p>a</p>')\n"
+        "print(g.child.pid, flush=True)\n"
+        "g(b'<div>' * 200_000)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(0.2)
+    parent.stdout.close()
+    assert is_alive(child)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while is_alive(child) and time.monotonic() < deadline:
+        status = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True, check=False
+        )
+        if status.stdout.startswith("Z"):  # dead; its new parent has not yet noticed
+            break
+        time.sleep(0.05)
+    else:
+        assert not is_alive(child)

@@ -1,0 +1,265 @@
+"""Charts as inline SVG that keep their text size at every width.
+
+Across, everything is placed in percent of the plot; down, in pixels. Lines lie in a nested SVG that
+is stretched, with strokes that are not. Labels of axes hang into the padding around the plot:
+
+    title                       read-out on hover
+    8 ┤·.                                            lines are named at their ends, moved apart
+    6 ┤  `·--.____                  training
+    4 ┤           `----·····        held-out
+  step 0       100      200
+
+Values that are missing, infinite or no number are left out, and a line breaks there.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pretrain.report.axes import (
+    Point,
+    Scale,
+    decimate,
+    finite,
+    scale_of,
+    spread,
+    tick_labels,
+    ticks,
+)
+from pretrain.report.formats import significant
+from pretrain.report.markup import Child, Markup, element
+
+_GAP = 15  # pixels between labels
+_CHAR = 6.6  # pixels of a label's character, a little more than it takes
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: `shape` is line, thin (raw values behind a line) or dots (points joined)."""
+
+    name: str
+    colour: str
+    points: Sequence[Point]
+    shape: str = "line"
+    labelled: bool = True
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    unit: str = "",
+    height: int = 180,
+    zero: bool = False,
+    marks: Sequence[float] = (),
+    below: Callable[[float], str] | None = None,
+    below_name: str = "",
+    last_x: float | None = None,
+    note: Child = None,
+) -> Markup:
+    """Series over steps. `marks` are steps to point at (skipped ones); `below` gives a second row
+    of labels to the axis; `last_x` is where the axis ends if the series end before."""
+    drawn = [s for s in series if finite(y for _, y in s.points)]
+    if not drawn:
+        return element("p", f"{title}: no finite value was recorded.", class_="missing")
+    across = [x for s in drawn for x, _ in s.points]
+    high = max(across) if last_x is None else max(max(across), last_x)
+    x = Scale(min(0.0, *across), max(high, 1.0))
+    y = scale_of((v for s in drawn for _, v in s.points), zero)
+    named = [s for s in drawn if s.labelled]
+    named = named if len(named) > 1 else []
+    room = 12 + _CHAR * max((len(s.name) for s in named), default=3)
+    plot = element(
+        "svg",
+        _grid(x, y, height, below, below_name),
+        [_series(s, x, y, height) for s in drawn],
+        _end_labels(named, y, height),
+        [_mark(x.at(m), height) for m in marks],
+        element("line", y1=0, y2=height, class_="cursor"),
+        width="100%",
+        height=height + (38 if below else 22),
+        role="img",
+        aria_label=_spoken(title, drawn, unit),
+    )
+    subtitle = ", ".join(p for p in (unit, "log scale" if y.log else "") if p)
+    return element(
+        "figure",
+        element(
+            "figcaption",
+            element("strong", title),
+            element("span", subtitle, class_="unit") if subtitle else None,
+            element("output", class_="readout", aria_hidden="true"),
+        ),
+        element("div", plot, class_="plot", style=f"padding-right:{min(room, 130):.0f}px"),
+        element("p", note, class_="note") if note else None,
+        class_="chart",
+        data_chart=_data(drawn, x),
+    )
+
+
+@dataclass(frozen=True)
+class Dots:
+    """One row of a dot chart: (value, shape class, meaning) and an optional interval."""
+
+    name: str
+    dots: Sequence[tuple[float | None, str, str]]
+    interval: tuple[float, float] | None = None
+
+
+def dot_chart(title: str, rows: Sequence[Dots], unit: str, high: float | None = None) -> Markup:
+    """Rows of dots on one axis from 0, joined by a thin line; shapes are told by a key beside."""
+    values = finite(v for row in rows for v, _, _ in row.dots)
+    if not values:
+        return element("p", f"{title}: nothing was measured.", class_="missing")
+    scale = Scale(0.0, high) if high else scale_of(values, zero=True)
+    pitch = 34
+    height = pitch * len(rows)
+    marks = ticks(scale)
+    parts: list[Child] = [
+        (
+            element("line", x1=_x(scale, m), x2=_x(scale, m), y1=0, y2=height, class_="grid"),
+            element("text", label, x=_x(scale, m), y=height + 16, text_anchor="middle"),
+        )
+        for m, label in zip(marks, tick_labels(marks), strict=True)
+    ]
+    for i, row in enumerate(rows):
+        middle = pitch * i + pitch / 2
+        parts.append(_dot_row(row, scale, middle))
+    spoken = f"{title}: " + "; ".join(_spoken_row(row) for row in rows)
+    plot = element("svg", parts, width="100%", height=height + 22, role="img", aria_label=spoken)
+    caption = element("strong", title), element("span", unit, class_="unit")
+    body = element("div", plot, class_="plot names")
+    return element("figure", element("figcaption", *caption), body, class_="chart dots")
+
+
+def _dot_row(row: Dots, scale: Scale, middle: float) -> list[Child]:
+    found = [(v, c, m) for v, c, m in row.dots if v is not None and math.isfinite(v)]
+    label = row.name if len(row.name) <= 15 else row.name[:14] + "…"
+    title = element("title", row.name)
+    parts: list[Child] = [
+        element("text", title, label, x=0, dx=-10, y=f"{middle + 4:g}", text_anchor="end",
+                class_="row"),
+    ]  # fmt: skip
+    ends = row.interval or (min((v for v, _, _ in found), default=0.0),
+                            max((v for v, _, _ in found), default=0.0))  # fmt: skip
+    parts.append(
+        element("line", x1=_x(scale, ends[0]), x2=_x(scale, ends[1]), y1=f"{middle:g}",
+                y2=f"{middle:g}", class_="interval" if row.interval else "joint")
+    )  # fmt: skip
+    for value, colour, meaning in found:
+        where, title = _x(scale, value), element("title", meaning)
+        if colour == "chance":
+            parts.append(element("line", title, x1=where, x2=where, y1=f"{middle - 9:g}",
+                                 y2=f"{middle + 9:g}", class_="chance"))  # fmt: skip
+        else:
+            parts.append(element("circle", title, cx=where, cy=f"{middle:g}", r=5.5, class_=colour))
+    return parts
+
+
+def _grid(
+    x: Scale, y: Scale, height: int, below: Callable[[float], str] | None, below_name: str
+) -> list[Child]:
+    parts: list[Child] = []
+    marks = ticks(y, max(3, height // 45))
+    for mark, label in zip(marks, tick_labels(marks), strict=True):
+        at = f"{_y(y, mark, height):.1f}"
+        parts.append(element("line", x1=0, x2="100%", y1=at, y2=at, class_="grid"))
+        parts.append(element("text", label, x=0, dx=-8, y=at, dy=4, text_anchor="end"))
+    marks = ticks(x, 5)
+    for mark, label in zip(marks, tick_labels(marks), strict=True):
+        where = _x(x, mark)
+        parts.append(element("line", x1=where, x2=where, y1=height, y2=height + 4, class_="tick"))
+        parts.append(element("text", label, x=where, y=height + 17, text_anchor="middle"))
+        if below:
+            parts.append(element("text", below(mark), x=where, y=height + 33, text_anchor="middle"))
+    parts.append(element("line", x1=0, x2="100%", y1=height, y2=height, class_="axis"))
+    # The axis is named in the margin, where no label can stand.
+    parts.append(element("text", "step", x=0, dx=-14, y=height + 17, text_anchor="end"))
+    if below:
+        parts.append(element("text", below_name, x=0, dx=-14, y=height + 33, text_anchor="end"))
+    return parts
+
+
+def _series(s: Series, x: Scale, y: Scale, height: int) -> Markup:
+    points = decimate(s.points)
+    d, pen = [], False
+    for at, value in points:
+        if value is None or not math.isfinite(value):
+            pen = False
+            continue
+        d.append(f"{'L' if pen else 'M'}{1000 * x.at(at):.1f} {_y(y, value, height):.1f}")
+        pen = True
+    path = element("path", d=" ".join(d), class_=f"stroke {s.shape} {s.colour}",
+                   vector_effect="non-scaling-stroke")  # fmt: skip
+    parts: list[Child] = [
+        element("svg", path, viewBox=f"0 0 1000 {height}", width="100%", height=height,
+                preserveAspectRatio="none")
+    ]  # fmt: skip
+    known = [(a, v) for a, v in points if v is not None and math.isfinite(v)]
+    if (s.shape == "dots" and len(known) <= 40) or len(known) == 1:
+        parts += [
+            element("circle", cx=f"{100 * x.at(a):.2f}%", cy=f"{_y(y, v, height):.1f}", r=3.2,
+                    class_=f"fill {s.colour}")
+            for a, v in known
+        ]  # fmt: skip
+    return element("g", parts)
+
+
+def _end_labels(series: Sequence[Series], y: Scale, height: int) -> list[Child]:
+    ends = []
+    for s in series:
+        values = finite(v for _, v in s.points)
+        ends.append(_y(y, values[-1], height))
+    places = spread(ends, _GAP, 4, height - 4)
+    labels: list[Child] = []
+    for s, place in zip(series, places, strict=True):
+        # Named at the margin even where it ends early: the eye goes straight across.
+        name = s.name if len(s.name) <= 17 else s.name[:16] + "…"
+        labels.append(
+            element("text", element("title", s.name), name, x="100%", dx=8, y=f"{place:.1f}", dy=4,
+                    class_=f"label {s.colour}")
+        )  # fmt: skip
+    return labels
+
+
+def _mark(at: float, height: int) -> Markup:
+    where = f"{100 * at:.2f}%"
+    return element("line", element("title", "skipped step"), x1=where, x2=where, y1=height - 12,
+                   y2=height, class_="skipped")  # fmt: skip
+
+
+def _spoken(title: str, series: Sequence[Series], unit: str) -> str:
+    """What a screen reader says of a chart: each line's first and last value."""
+    parts = []
+    for s in series:
+        if s.shape == "thin":
+            continue
+        known = [(a, v) for a, v in s.points if v is not None and math.isfinite(v)]
+        (a, first), (b, last) = known[0], known[-1]
+        parts.append(
+            f"{s.name} from {significant(first)} at step {a:,.0f} to {significant(last)} at step "
+            f"{b:,.0f}"
+        )
+    return f"{title}{f' ({unit})' if unit else ''}: " + "; ".join(parts)
+
+
+def _spoken_row(row: Dots) -> str:
+    return f"{row.name}: " + ", ".join(meaning for _, _, meaning in row.dots)
+
+
+def _data(series: Sequence[Series], x: Scale) -> str:
+    """What the read-out needs; the same points as are drawn."""
+    lines = []
+    for s in series:
+        points = [p for p in decimate(s.points) if p[1] is not None and math.isfinite(p[1])]
+        xs = [int(a) if a == int(a) else a for a, _ in points]
+        lines.append({"name": s.name, "x": xs, "y": [float(f"{v:.4g}") for _, v in points]})
+    return json.dumps({"low": x.low, "high": x.high, "series": lines}, separators=(",", ":"))
+
+
+def _x(scale: Scale, value: float) -> str:
+    return f"{100 * scale.at(value):.2f}%"
+
+
+def _y(scale: Scale, value: float, height: int) -> float:
+    return height * (1 - scale.at(value))

@@ -1,0 +1,98 @@
+"""report.html: one file that tells a run to people, from raw records to the published model.
+
+It loads nothing: no script, style, font or picture from elsewhere, and a content security policy
+says so to the browser. All text of documents is escaped (markup.py). It is complete without
+JavaScript, which adds read-outs under the pointer. The page is a pure function of the run's files.
+"""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from pretrain import __version__, store
+from pretrain.report.data import data
+from pretrain.report.evaluation import evaluation, passage
+from pretrain.report.forecast import forecast
+from pretrain.report.head import head
+from pretrain.report.markup import Markup, element, join, section
+from pretrain.report.mixture import mixture
+from pretrain.report.provenance import provenance
+from pretrain.report.records import Records, read
+from pretrain.report.summary import summary
+from pretrain.report.training import samples, training
+
+__all__ = ["summary", "write_report"]
+
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+# anchor, name in the contents, the function that draws it
+SECTIONS: tuple[tuple[str, str, Callable[[Records], Markup]], ...] = (
+    ("data", "Data", data),
+    ("mixture", "Mixture", mixture),
+    ("training", "Training", training),
+    ("samples", "Samples", samples),
+    ("passage", "Token by token", passage),
+    ("evaluation", "Evaluation", evaluation),
+    ("forecast", "Forecast and fact", forecast),
+    ("provenance", "Provenance", provenance),
+)
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write RUN/report.html and return its path; works on a half-finished run.
+
+    Raises: DataError where the folder is no run.
+    """
+    page = render(read(run_folder))
+    path = run_folder / "report.html"
+    store.write_bytes(path, page.encode())
+    return path
+
+
+def render(records: Records) -> str:
+    """The page."""
+    name = records.recipe.get("name") or records.folder.name
+    policy = element("meta", http_equiv="Content-Security-Policy", content=_POLICY)
+    contents = [element("li", element("a", title, href=f"#{a}")) for a, title, _ in SECTIONS]
+    top = element(
+        "head",
+        element("meta", charset="utf-8"),
+        policy,
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("title", f"{name} – pretrain report"),
+        element("style", Markup(_asset("style.css"))),
+    )
+    body = element(
+        "body",
+        element("a", "Skip the contents", href="#main", class_="skip"),
+        element("nav", element("ol", contents), aria_label="contents"),
+        element("main", _drawn("head", "Head", head, records),
+                [_drawn(*row, records) for row in SECTIONS], _foot(records), id="main"),
+        element("script", Markup(_asset("script.js"))),
+    )  # fmt: skip
+    return join([Markup("<!doctype html>\n"), element("html", top, body, lang="en")]) + "\n"
+
+
+def _drawn(anchor: str, title: str, draw: Callable[[Records], Markup], records: Records) -> Markup:
+    """A section; records that are not as it expects cost that section alone, and it says so."""
+    try:
+        return draw(records)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        text = f"This section cannot be drawn: the records are not as expected ({what})."
+        return section(anchor, title, element("p", text, class_="warning"))
+
+
+def _foot(records: Records) -> Markup:
+    text = f"Drawn from the records of {len(records.manifests)} stages by pretrain "
+    text += f"{__version__}. Bytes in SI units; times are wall-clock."
+    return element("footer", element("p", text))
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from pretrain.report.charts import Dots, Series, dot_chart, line_chart
+from tests.report.conftest import Page
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(1, 2.0)],
+        [(1, 2.0), (2, None), (3, NAN), (4, 5.0), (5, INF)],
+        [(1, 0.0), (2, 0.0)],
+        [(i, 1 / (i + 1)) for i in range(3000)],
+        [(1, -1e9), (2, 1e-9)],
+    ],
+)
+def test_lines_hold_any_values(points: list[tuple[float, float | None]]) -> None:
+    series = [Series("<a>", "s1", points), Series("b", "s2", points, "dots")]
+    made = line_chart("T <x>", series, "unit", marks=[1], below=str, last_x=10)
+    page = Page(made)
+    assert page.faults == []
+    assert "nan" not in made.lower().replace("nanos", "")
+    assert "inf" not in made.lower()
+    assert len(made) < 80_000
+    labels = [a["aria-label"] for t, a in page.tags if a.get("role") == "img"]
+    assert len(labels) == 1
+    assert labels[0]
+    assert labels[0].startswith("T <x>")
+    data = json.loads(next(a["data-chart"] for t, a in page.tags if t == "figure") or "")
+    assert [s["name"] for s in data["series"]] == ["<a>", "b"]
+
+
+@pytest.mark.parametrize("points", [[], [(1, None)], [(1, NAN), (2, INF)]])
+def test_nothing_to_draw_is_said(points: list[tuple[float, float | None]]) -> None:
+    made = line_chart("Loss", [Series("a", "s1", points)])
+    assert "no finite value" in made
+    assert "<svg" not in made
+
+
+def test_a_line_breaks_where_a_value_is_missing() -> None:
+    made = line_chart("T", [Series("a", "s1", [(0, 1.0), (1, 2.0), (2, None), (3, 3.0), (4, 2.0)])])
+    path = next(a["d"] for t, a in Page(made).tags if t == "path" and "d" in a)
+    assert path
+    assert path.count("M") == 2
+    assert path.count("L") == 2
+
+
+def test_the_last_value_is_said_and_lies_where_it_should() -> None:
+    made = line_chart("Loss", [Series("training", "s1", [(0, 8.0), (100, 2.0)], "dots")], "nats")
+    assert "training from 8.00 at step 0 to 2.00 at step 100" in made
+    circles = [a for t, a in Page(made).tags if t == "circle"]
+    assert [c["cx"] for c in circles] == ["0.00%", "100.00%"]
+    assert float(circles[0]["cy"] or 0) < float(circles[1]["cy"] or 0)
+
+
+def test_dots() -> None:
+    rows = [
+        Dots(
+            "a very long name of a source <b>",
+            [(1.5, "dot model", "model 1.5"), (None, "dot", "x")],
+        ),
+        Dots("task", [(0.5, "chance", "chance 0.5"), (NAN, "dot", "y")], (0.2, 0.9)),
+        Dots("none", []),
+    ]
+    page = Page(dot_chart("Bits", rows, "less"))
+    assert page.faults == []
+    assert len([t for t, _ in page.tags if t == "circle"]) == 1
+    assert "nothing was measured" in dot_chart("Bits", [], "less")

@@ -128,7 +128,7 @@ def run_stage(
     module = importlib.import_module(f"pretrain.{name}.run")
     folder = run_folder / name
     basis = _basis(name, module, recipe, run_folder)
-    key = store.hash_json(basis)
+    key = key_of(basis)
     manifest = store.read_json_or_none(folder / "manifest.json")
     if manifest and not restart and is_current(folder, manifest, key):
         log.say(name, "unchanged, skipped")
@@ -174,7 +174,7 @@ def status(recipe: Recipe, run_folder: Path) -> list[tuple[str, str, dict[str, A
         else:
             module = importlib.import_module(f"pretrain.{name}.run")
             current = fresh and is_current(
-                folder, manifest, store.hash_json(_basis(name, module, recipe, run_folder))
+                folder, manifest, key_of(_basis(name, module, recipe, run_folder))
             )
             state = "done" if current else "out of date"
             fresh = fresh and (current or name == "plan")
@@ -193,6 +193,11 @@ def difference(old: dict[str, Any], new: dict[str, Any], where: str = "") -> lis
         elif a != b:
             lines.append(f"{path}: {a} → {b}")
     return lines
+
+
+def key_of(basis: dict[str, Any]) -> str:
+    """One hash of all a stage depends on. The order of tables counts: rules apply in order."""
+    return store.hash_json(basis, sort=False)
 
 
 def _basis(name: str, module: Any, recipe: Recipe, run_folder: Path) -> dict[str, Any]:
@@ -300,7 +305,7 @@ def run_folder_of(recipe: Recipe, runs: Path) -> Path:
 
 def record_recipe(recipe: Recipe, run_folder: Path) -> None:
     """Write the resolved recipe into the run folder, for `status`, `generate` and the report."""
-    store.write_json(run_folder / "recipe.json", settings.resolved(recipe))
+    store.write_json(run_folder / "recipe.json", settings.resolved(recipe), sort=False)
 
 
 def recorded_recipe(run_folder: Path) -> Recipe:

@@ -87,9 +87,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys: equal values give equal bytes."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def write_json(path: Path, value: Any, sort: bool = True) -> None:
+    """Write JSON; with sorted keys, so that equal values give equal bytes, unless order tells."""
+    text = json.dumps(value, indent=1, sort_keys=sort, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
 
@@ -150,9 +150,9 @@ def hash_bytes(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def hash_json(value: Any) -> str:
-    """The hash of a JSON value, independent of the order of its keys."""
-    return hash_bytes(json.dumps(value, sort_keys=True, allow_nan=False).encode())
+def hash_json(value: Any, sort: bool = True) -> str:
+    """The hash of a JSON value, independent of the order of its keys unless order tells."""
+    return hash_bytes(json.dumps(value, sort_keys=sort, allow_nan=False).encode())
 
 
 def hash_file(path: Path) -> str:

@@ -1,5 +1,6 @@
 """What several test files share: where real data lie, and one tiny run from text to model."""
 
+import json
 import random
 from pathlib import Path
 
@@ -60,10 +61,38 @@ format = "multiple_choice"
 shots = 1
 """
 
-_WORDS = (
-    "the river runs over old stones while people of the town walk home and talk about rain "
-    "bread music numbers light winter letters horses gardens doors ships sleep summer fire"
-).split()
+_WORDS = [
+    "the",
+    "river",
+    "runs",
+    "over",
+    "old",
+    "stones",
+    "while",
+    "people",
+    "of",
+    "the",
+    "town",
+    "walk",
+    "home",
+    "and",
+    "talk",
+    "about",
+    "rain",
+    "bread",
+    "music",
+    "numbers",
+    "light",
+    "winter",
+    "letters",
+    "horses",
+    "gardens",
+    "doors",
+    "ships",
+    "sleep",
+    "summer",
+    "fire",
+]
 
 
 def write_corpus(folder: Path, n_documents: int = 160) -> None:
@@ -79,7 +108,8 @@ def write_corpus(folder: Path, n_documents: int = 160) -> None:
         text = " ".join(sentences)
         if i % 20 == 3:
             text += " Write to someone@corpus-host.net today."
-        lines.append('{"text": "%s", "url": "https://host%d.example/%d"}' % (text, i % 5, i))
+        url = f"https://host{i % 5}.example/{i}"
+        lines.append(json.dumps({"text": text, "url": url}))
     lines.append(lines[0])  # an exact duplicate
     lines.append("[1, 2]")  # not a record
     (folder / "prose.jsonl").write_text("\n".join(lines) + "\n")
@@ -90,16 +120,16 @@ def write_corpus(folder: Path, n_documents: int = 160) -> None:
             for j in range(rng.randint(4, 12))
         )
         (folder / "code" / f"m{i:02d}.py").write_text(f'"""Module {i}."""\n\n{body}\n')
-    pairs = [
-        '{"sentence_good": "The river runs over old stones.", "sentence_bad": "Zq %dx vv."}' % i
-        for i in range(6)
-    ]
-    (folder / "pairs.jsonl").write_text("\n".join(pairs) + "\n")
-    choices = [
-        '{"query": "The river", "choices": [" runs", " zzq"], "gold": %d}' % (i % 2)
-        for i in range(4)
-    ]
-    (folder / "choices.jsonl").write_text("\n".join(choices) + "\n")
+    good = "The river runs over old stones."
+    pairs = [{"sentence_good": good, "sentence_bad": f"Zq {i}x vv."} for i in range(6)]
+    write_lines(folder / "pairs.jsonl", pairs)
+    choices = [" runs", " zzq"]
+    items = [{"query": "The river", "choices": choices, "gold": i % 2} for i in range(4)]
+    write_lines(folder / "choices.jsonl", items)
+
+
+def write_lines(path: Path, values: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
 
 
 def tiny_recipe(folder: Path, *overrides: str) -> recipe.Recipe:

@@ -43,6 +43,17 @@ def test_a_rerun_that_changes_nothing_stops_there(tmp_path, run_folder):
     assert ran(run_folder, *DATA_STAGES, recipe=looser) == ["curate"]
 
 
+def test_the_order_of_rule_sets_counts(tmp_path, run_folder):
+    corpus = tmp_path / "corpus"
+    more = ["curate.rules.a.x='n_words >= 2'", "curate.rules.b.y='n_words >= 3'"]
+    run_stages(tiny_recipe(corpus, *more), run_folder, "collect", "curate")
+    assert ran(run_folder, "curate", recipe=tiny_recipe(corpus, *more)) == []
+    assert ran(run_folder, "curate", recipe=tiny_recipe(corpus, *more[::-1])) == ["curate"]
+    assert flow.status(flow.recorded_recipe(run_folder), run_folder)[2][1] == "out of date"
+    flow.record_recipe(tiny_recipe(corpus, *more[::-1]), run_folder)
+    assert flow.status(flow.recorded_recipe(run_folder), run_folder)[2][1] == "done"
+
+
 def test_a_new_input_file_is_noticed(tmp_path, run_folder):
     corpus = tmp_path / "corpus"
     run_stages(tiny_recipe(corpus), run_folder, *DATA_STAGES)

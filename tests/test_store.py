@@ -15,7 +15,7 @@ from pretrain.errors import DiskError, LockedError
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a" / "file"
     store.write_bytes(path, b"old")
-    with pytest.raises(RuntimeError), store.atomic(path) as temporary:
+    with pytest.raises(RuntimeError), store.atomic(path) as temporary:  # noqa: PT012
         temporary.write_bytes(b"half")
         raise RuntimeError
     assert path.read_bytes() == b"old"
@@ -26,7 +26,7 @@ def test_an_interrupted_folder_leaves_the_old_one(tmp_path):
     path = tmp_path / "folder"
     with store.atomic_folder(path) as folder:
         (folder / "x").write_text("old")
-    with pytest.raises(RuntimeError), store.atomic_folder(path) as folder:
+    with pytest.raises(RuntimeError), store.atomic_folder(path) as folder:  # noqa: PT012
         (folder / "x").write_text("new")
         raise RuntimeError
     assert (path / "x").read_text() == "old"

@@ -76,3 +76,5 @@ class Settings:
         for name in self.sources:
             if not name.replace("-", "").replace("_", "").isalnum():
                 yield f"sources.{name}", f"source name {name!r}", "letters, digits, - and _"
+            if name == "all":
+                yield "sources.all", "a source is named 'all'", "another name: it heads the sums"

@@ -87,7 +87,14 @@ def run(stage: Stage) -> dict[str, Any]:
     counts = [receipt.counts for receipt in written]
     report = funnel.assemble(chosen.counts["funnel"], counts)
     store.write_json(stage.output("funnel.json"), report)
-    return _totals(report, chosen.counts["reasons"])
+    totals = _totals(report, chosen.counts["reasons"])
+    most = sorted(totals["reasons"].items(), key=lambda item: (-item[1], item[0]))[:4]
+    stage.say(
+        f"kept {totals['documents']:,} of {totals['documents_in']:,} documents"
+        + (": " if most else "")
+        + ", ".join(f"{reason} took {n:,}" for reason, n in most)
+    )
+    return totals
 
 
 def measure(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ of lm-evaluation-harness); text longer than the window loses its beginning, and 
 import glob  # pathlib's takes no absolute pattern
 import gzip
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ def read_items(name: str, path: Path, task: Task) -> list[Item]:
         if path.suffix == ".gz":
             data = gzip.decompress(data)
         elif path.suffix == ".zst":
-            data = zstandard.ZstdDecompressor().stream_reader(data).read()
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+            data = _unzstd(data)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(f"evaluate: cannot read {path} of task '{name}': {error}") from error
     items = []
     for number, line in enumerate(data.splitlines(), 1):
@@ -62,6 +63,18 @@ def read_items(name: str, path: Path, task: Task) -> list[Item]:
     if not items:
         raise DataError(f"evaluate: {path} of task '{name}' has no item; must have at least one")
     return items
+
+
+def _unzstd(data: bytes) -> bytes:
+    """All frames of a .zst file; EOFError where the last one is cut short."""
+    parts = []
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(data))
+        if not frame.eof:
+            raise EOFError("the file ends within a zstd frame")
+        data = frame.unused_data
+    return b"".join(parts)
 
 
 def _bad(name: str, path: Path, line: int, what: str, must: str) -> DataError:
@@ -84,7 +97,7 @@ def _problem(item: Any, task: Task) -> tuple[str, str] | None:
         return "an item without 'query'", "query, choices and gold"
     if not isinstance(choices, list) or not choices or not all(isinstance(c, str) for c in choices):
         return "an item without a list of 'choices'", "query, choices and gold"
-    if not isinstance(gold, int) or not 0 <= gold < len(choices):
+    if type(gold) is not int or not 0 <= gold < len(choices):
         return f"an item with gold {gold!r}", f"0 to {len(choices) - 1}, the index of a choice"
     return None
 
@@ -121,7 +134,8 @@ def segment(encoder: Encoder, context: str, rest: str, length: int) -> tuple[Seg
     rest = context[len(stripped) :] + rest
     n_context = len(encoder.encode(stripped)) if stripped else 0
     tokens = np.array([encoder.end_of_text, *encoder.encode(stripped + rest)], dtype=np.int64)
-    first = 1 + n_context
+    # The last token is always a target: an answer may melt into a token of its question.
+    first = min(1 + n_context, len(tokens) - 1)
     cut = max(0, len(tokens) - (length + 1))
     return Segment(tokens[cut:], max(1, first - cut)), cut > 0
 

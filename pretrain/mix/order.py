@@ -4,11 +4,13 @@
       ──epoch = j // windows, position = j % windows──▶ permutation keyed by (seed, source, epoch)
       ──▶ window
 
-The schedule repeats a block of 4,096 samples in which every source has its exact share (largest
-remainder), in an order drawn anew for each block; so shares hold to 1/4,096 at every moment, and a
-longer run begins with the same samples as a shorter one. The permutation is a Feistel network with
-cycle walking (a format-preserving cipher: Black and Rogaway 2002), evaluated for any position
-alone: no shuffle buffer, no stored order, nothing to save but one integer.
+The schedule goes in blocks of 65,536 samples in which every source has its exact share (largest
+remainder, at least one) spread evenly: its k-th sample lies somewhere in the k-th of as many equal
+stretches, drawn anew for each block. So after any number of samples each source has had its share
+to within a sample or two, and a longer run begins with the same samples as a shorter one. The
+permutation is a Feistel network with cycle walking (a format-preserving cipher: Black and Rogaway
+2002), evaluated for any position alone: no shuffle buffer, no stored order, nothing to save but one
+integer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ import numpy as np
 
 from pretrain.errors import RecipeError
 
-BLOCK = 4096
+BLOCK = 65536
 _ROUNDS = 6
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -41,7 +43,7 @@ class Order:
         self.windows = np.array(windows, dtype=np.int64)
         self.seed = seed
         self.per_block = _largest_remainder(np.array(shares, dtype=np.float64), BLOCK)
-        self._slots = np.repeat(np.arange(len(windows)), self.per_block)
+        self._last: tuple[int, np.ndarray, np.ndarray] | None = None  # the block in use
 
     def samples(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(source, epoch, window) of samples first … first+count, int64 arrays."""
@@ -73,13 +75,18 @@ class Order:
 
     def _block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         """(source, rank among its source) of each of a block's positions."""
-        positions = np.arange(BLOCK, dtype=np.int64)
-        slots = self._slots[permute(positions, BLOCK, _mix(self.seed, 0, block, 0))]
-        ranks = np.empty(BLOCK, dtype=np.int64)
-        for s in range(len(self.per_block)):
-            here = slots == s
-            ranks[here] = np.arange(here.sum())
-        return slots, ranks
+        if self._last is None or self._last[0] != block:
+            ranks = np.concatenate([np.arange(n) for n in self.per_block])
+            slots = np.repeat(np.arange(len(self.per_block)), self.per_block)
+            noise = [
+                _scramble(np.arange(n, dtype=np.uint64) ^ np.uint64(_mix(self.seed, 0, block, s)))
+                for s, n in enumerate(self.per_block.tolist())
+            ]
+            within = np.concatenate(noise).astype(np.float64) / 2**64
+            place = (ranks + within) / self.per_block[slots]
+            order = np.argsort(place, kind="stable")
+            self._last = (block, slots[order], ranks[order])
+        return self._last[1], self._last[2]
 
 
 def permute(position: np.ndarray, n: int, key: int) -> np.ndarray:
@@ -121,9 +128,12 @@ def _mix(*values: int) -> int:
 
 def _largest_remainder(shares: np.ndarray, total: int) -> np.ndarray:
     exact = shares / shares.sum() * total
-    counts = np.floor(exact).astype(np.int64)
-    rest = total - int(counts.sum())
-    counts[np.argsort(-(exact - counts), kind="stable")[:rest]] += 1
+    counts = np.maximum(np.floor(exact).astype(np.int64), 1)
+    while (rest := total - int(counts.sum())) != 0:
+        step = 1 if rest > 0 else -1
+        need = np.argsort(-step * (exact - counts), kind="stable")
+        need = need[counts[need] + step >= 1]
+        counts[need[: abs(rest)]] += step
     return counts
 
 

@@ -87,8 +87,9 @@ def stream_of(table: pa.Table, tokens_folder: Path) -> Stream:
     number = {name: i for i, name in enumerate(names)}
     opened = []
     for name in names:
-        dtype, _, _ = token_shards.read_index(tokens_folder / name)
-        opened.append(token_shards.open_tokens(tokens_folder / name, dtype))
+        dtype, lengths, _ = token_shards.read_index(tokens_folder / name)
+        n_tokens = int(lengths.sum(dtype=np.int64))
+        opened.append(token_shards.open_tokens(tokens_folder / name, dtype, n_tokens))
     return Stream(
         opened,
         np.array([number[s] for s in table["shard"].to_pylist()], dtype=np.int64),

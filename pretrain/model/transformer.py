@@ -59,7 +59,8 @@ class Attention(nn.Module):
         q_BTHC = self.q(x_BTD).view(b, t, -1, c)
         k_BTKC = self.k(x_BTD).view(b, t, -1, c)
         if self.shape.qk_norm:
-            q_BTHC, k_BTKC = self.q_norm(q_BTHC), self.k_norm(k_BTKC)
+            # The norms' weights stay fp32; autocast's bf16 queries would leave the fused kernel.
+            q_BTHC, k_BTKC = _norm(self.q_norm, q_BTHC), _norm(self.k_norm, k_BTKC)
         q_BHTC = rotate(q_BTHC.transpose(1, 2), rotary)
         k_BKTC = rotate(k_BTKC.transpose(1, 2), rotary)
         v_BKTC = self.v(x_BTD).view(b, t, -1, c).transpose(1, 2)
@@ -139,6 +140,11 @@ class Transformer(nn.Module):
     def forward(self, tokens_BT: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits B T V."""
         return F.linear(self.hidden(tokens_BT, cache), self.head_weight)
+
+
+def _norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    """RMSNorm in the dtype of x: inputs and weight agree, so that the fused kernel is used."""
+    return F.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
 
 
 def rotary_table(shape: Shape, start: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,17 +25,51 @@ def median_seconds(work: Callable[[], object], seconds: float = 0.12) -> float:
     return statistics.median(times)
 
 
-def product_rate(
+def product_seconds(
     rows: int, inner: int, columns: int, dtype: torch.dtype, device: torch.device
 ) -> float:
-    """FLOP/s of (rows x inner) @ (inner x columns)."""
-    a = torch.randn(rows, inner, device=device).to(dtype)
-    b = torch.randn(inner, columns, device=device).to(dtype)
-    return 2 * rows * inner * columns / median_seconds(lambda: a @ b)
+    """Forward and backward of a linear layer, per row: y = xW, then the gradients of x and W.
+
+    The gradient of W sums over rows and runs at a rate of its own, often half of the others.
+    """
+    x = torch.randn(rows, inner, device=device).to(dtype)
+    w = torch.randn(columns, inner, device=device).to(dtype)
+    y = torch.randn(rows, columns, device=device).to(dtype)
+    return median_seconds(lambda: (x @ w.t(), y @ w, y.t() @ x)) / rows
 
 
-def memory_rate(device: torch.device) -> float:
-    """Bytes per second of an element-wise pass over 64 MiB: one read, one write."""
-    x = torch.zeros(16 << 20, device=device)
-    y = torch.empty_like(x)
-    return 2 * x.nbytes / median_seconds(lambda: torch.add(x, 1.0, out=y))
+def attention_seconds(
+    length: int, heads: int, kv_heads: int, width: int, dtype: torch.dtype, device: torch.device
+) -> float:
+    """Forward and backward of causal attention, per token."""
+    batch = max(1, 1024 // length)
+    q, k, v = (
+        torch.randn(batch, n, length, width, device=device).to(dtype).requires_grad_()
+        for n in (heads, kv_heads, kv_heads)
+    )
+
+    def work() -> None:
+        y = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, enable_gqa=heads != kv_heads
+        )
+        torch.autograd.grad(y, (q, k, v), torch.ones_like(y))
+
+    return median_seconds(work) / (batch * length)
+
+
+def orthogonalise_seconds(rows: int, columns: int, device: torch.device) -> float:
+    """Muon's update of one matrix."""
+    from pretrain.train.optimizers import orthogonalise
+
+    stack = torch.randn(4, rows, columns, device=device)
+    return median_seconds(lambda: orthogonalise(stack)) / 4
+
+
+def memory_rate(n_floats: int, device: torch.device) -> float:
+    """Bytes per second of an element-wise operation into a new tensor: one read, one write.
+
+    With the size of the model's own tensors: small ones stay in cache, and making a new tensor
+    costs as much as filling it.
+    """
+    x = torch.zeros(min(n_floats, 16 << 20), device=device)
+    return 2 * x.nbytes / median_seconds(lambda: x * 1.5)

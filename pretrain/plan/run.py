@@ -1,12 +1,14 @@
 """The plan stage: parameters, tokens, FLOPs, memory and time, said before training starts.
 
-    step time  =  Σ matrix products in the model's shapes, forward + backward, at measured rates
-                + attention at the rate of its own products
-                + element-wise passes at the measured memory rate
+    step time  =  Σ matrix products in the model's shapes, forward and backward, measured
+                + causal attention at the model's length, forward and backward, measured
+                + element-wise passes, counted, at the measured memory rate
+                + the optimizer
 
 The forecast rests on a measurement, so `plan/` is no pure function and in no hash of the run.
 """
 
+import functools
 import os
 import platform
 from pathlib import Path
@@ -25,7 +27,7 @@ from pretrain.train.precision import product_dtype
 
 # Element-wise traffic of a block, forward and backward, in passes over its tensors of that width;
 # counted from the operations of model/transformer.py and checked against a profile (docs/LOG.md).
-_PASSES_WIDTH, _PASSES_HIDDEN, _PASSES_HEADS = 26, 18, 22
+_PASSES_WIDTH, _PASSES_HIDDEN, _PASSES_HEADS, _PASSES_VOCABULARY = 26, 18, 22, 6
 
 
 def run(stage: Stage) -> dict[str, Any]:
@@ -49,7 +51,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     dtype = product_dtype(train.precision, device)
     micro = min(train.batch_tokens, max(length, train.micro_batch_tokens // length * length))
     flops_per_token = count.flops_per_token(shape, length)
-    parts = step_parts(shape, length, micro, train.batch_tokens // micro, dtype, device)
+    n_micro = train.batch_tokens // micro
+    parts = step_parts(shape, length, micro, n_micro, train.optimizer, dtype, device)
     memory = count.state_bytes(shape, train.optimizer) | {
         "activations": activation_bytes(shape, micro, dtype)
     }
@@ -77,38 +80,50 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
 
 
 def step_parts(
-    shape: Shape, length: int, micro: int, n_micro: int, dtype: torch.dtype, device: torch.device
+    shape: Shape,
+    length: int,
+    micro: int,
+    n_micro: int,
+    optimizer: str,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> dict[str, float]:
-    """Seconds of one optimizer step by part, from rates measured now."""
+    """Seconds of one optimizer step by part, from what this machine does now."""
     c, d, f = shape.head_width, shape.width, shape.hidden
+    q, kv = shape.heads * c, shape.kv_heads * c
     rows = min(micro, 4096)
-    sizes = {
-        "attention_products": [(d, shape.heads * c), (shape.heads * c, d)]
-        + 2 * [(d, shape.kv_heads * c)],
-        "feed_forward": 2 * [(d, f)] + [(f, d)],
-    }
-    rates: dict[tuple[int, int], float] = {}
+    products = {"attention_products": [(d, q), (q, d), (d, kv), (d, kv)]}
+    products["feed_forward"] = [(d, f), (d, f), (f, d)]
+    known: dict[tuple[int, int], float] = {}
     seconds: dict[str, float] = {}
-    for part, products in sizes.items():
-        seconds[part] = 0.0
-        for inner, columns in products:
-            if (inner, columns) not in rates:
-                rates[inner, columns] = machine.product_rate(rows, inner, columns, dtype, device)
-            seconds[part] += shape.layers * 6 * micro * inner * columns / rates[inner, columns]
-    rate = machine.product_rate(min(rows, 1024), d, shape.vocab_size, dtype, device)
-    seconds["head"] = 6 * micro * d * shape.vocab_size / rate
-    rate = machine.product_rate(min(length, 512), c, min(length, 512), dtype, device)
-    pairs = 6 * shape.layers * shape.heads * c * length * micro
-    seconds["attention"] = pairs / rate
-    floats = shape.layers * (
-        _PASSES_WIDTH * d + _PASSES_HIDDEN * f + _PASSES_HEADS * (shape.heads + shape.kv_heads) * c
+    for part, sizes in products.items():
+        for size in sizes:
+            if size not in known:
+                known[size] = machine.product_seconds(rows, *size, dtype, device)
+        seconds[part] = shape.layers * micro * sum(known[size] for size in sizes)
+    seconds["head"] = micro * machine.product_seconds(
+        min(rows, 2048), d, shape.vocab_size, dtype, device
     )
-    memory = machine.memory_rate(device)
-    vocabulary = 6 * shape.vocab_size
-    seconds["element_wise"] = 4 * micro * (floats + vocabulary) / memory
+    seconds["attention"] = (
+        shape.layers
+        * micro
+        * machine.attention_seconds(length, shape.heads, shape.kv_heads, c, dtype, device)
+    )
+    floats = shape.layers * (_PASSES_WIDTH * d + _PASSES_HIDDEN * f + _PASSES_HEADS * (q + kv))
+    floats += _PASSES_VOCABULARY * shape.vocab_size
+    memory = machine.memory_rate(micro * d, device)
+    seconds["element_wise"] = 4 * micro * floats / memory
     seconds = {part: n_micro * s for part, s in seconds.items()}
     seconds["optimizer"] = 4 * 14 * count.n_parameters(shape) / memory
+    if optimizer == "muon":
+        for size in [(q, d), (d, q), (kv, d), (kv, d), (f, d), (f, d), (d, f)]:
+            seconds["optimizer"] += shape.layers * _muon_seconds(size, device)
     return seconds
+
+
+@functools.cache
+def _muon_seconds(size: tuple[int, int], device: torch.device) -> float:
+    return machine.orthogonalise_seconds(*size, device)
 
 
 def activation_bytes(shape: Shape, micro: int, dtype: torch.dtype) -> int:
@@ -129,9 +144,9 @@ def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    if seconds < 7200:
+    if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+    return f"{seconds / 3600:.1f} h" if seconds < 129_600 else f"{seconds / 86_400:.1f} days"
 
 
 def render(plan: dict[str, Any]) -> str:

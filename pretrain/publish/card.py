@@ -1,5 +1,6 @@
 """The model card and the data summary, filled from the run's records; nothing is typed by hand."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,14 @@ def model_card(
     side = "below" if train["flops"] < EU_THRESHOLD_FLOPS else "above"
     lines = [
         "---",
-        f"license: {recipe.publish.license}",
+        f"license: {json.dumps(recipe.publish.license)}",
         "library_name: transformers",
         "pipeline_tag: text-generation",
-        f"language: [{', '.join(languages)}]" if languages else "language: []",
+        # Quoted: YAML reads a bare `no` (Norwegian) as false.
+        f"language: {json.dumps(languages)}",
         "tags: [pretrain, base-model]",
         "co2_eq_emissions:",
-        f"  emissions: {1000 * used['kg_co2']:.3g}",
+        f"  emissions: {1000 * used['kg_co2']:.6f}",
         "  source: estimate from time and assumed power",
         "  training_type: pre-training",
         "---",

@@ -1,5 +1,6 @@
 """Text from a run or a published folder, piece by piece."""
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,22 +23,15 @@ def generate(
         load_published(folder) if (folder / "config.json").exists() else load_run(folder)
     )
     ids = [encoder.end_of_text, *encoder.encode(prompt)]
-    pending = b""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     yield prompt
     for token in generate_tokens(
         model, ids, n_tokens, temperature, top_k, seed, [encoder.end_of_text]
     ):
-        pending += encoder.token_bytes(token)
-        try:
-            text = pending.decode()
-        except UnicodeDecodeError as error:
-            if len(pending) - error.start < 4 and error.reason == "unexpected end of data":
-                continue
-            text = pending.decode(errors="replace")
-        pending = b""
-        yield text
-    if pending:
-        yield pending.decode(errors="replace")
+        if text := decoder.decode(encoder.token_bytes(token)):
+            yield text
+    if rest := decoder.decode(b"", final=True):
+        yield rest
 
 
 def load_published(folder: Path) -> tuple[Transformer, Encoder]:

@@ -98,11 +98,15 @@ def shape_of(config: dict[str, Any]) -> Shape:
     if kind not in ("llama", "qwen3"):
         raise DataError(f"publish: model_type is {kind!r}; must be 'llama' or 'qwen3'")
     rope = config.get("rope_parameters") or {}
-    scaling = config.get("rope_scaling") or {}
-    if rope.get("rope_type", "default") != "default" or scaling.get("rope_type", "default") != (
-        "default"
-    ):
-        raise DataError("publish: the rotary embedding is scaled; must be of type 'default'")
+    for table in (rope, config.get("rope_scaling") or {}):
+        scaled = table.get("rope_type") or table.get("type", "default")  # "type" until 4.43
+        if scaled != "default":
+            raise DataError(
+                f"publish: the rotary embedding is scaled ({scaled!r}); must be of type 'default'"
+            )
+    for key, only in (("attention_bias", False), ("mlp_bias", False), ("hidden_act", "silu")):
+        if config.get(key, only) != only:
+            raise DataError(f"publish: {key} is {config[key]!r}; must be {only!r}")
     return Shape(
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],

@@ -25,9 +25,13 @@ def compare(folder: Path, model: Transformer, encoder: Encoder, dtype: str) -> d
     except ImportError:
         return {"transformers": None}
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # a run's console is ours: no bar, no hint about lengths
+    logging.disable_progress_bar()
 
     theirs, report = AutoModelForCausalLM.from_pretrained(
-        folder, output_loading_info=True, local_files_only=True, torch_dtype=torch.float32
+        folder, output_loading_info=True, local_files_only=True, dtype=torch.float32
     )
     wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     if wrong:

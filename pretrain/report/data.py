@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pretrain.report.formats import count, n_bytes, percent, significant
+from pretrain.report.formats import count, n_bytes, percent, significant, some
 from pretrain.report.markup import Child, Markup, details, element, excerpt, missing, section
 from pretrain.report.records import Records
 from pretrain.report.tables import bar, key, table
@@ -225,7 +225,7 @@ def _duplicates(funnel: dict[str, Any]) -> Markup:
         n = sum(k * m for k, m in related.items())
         text = (
             f"{n:,} kept documents resemble others without being copies; they form "
-            f"{sum(related.values()):,} groups, each held out or trained on as a whole "
+            f"{some(sum(related.values()), 'group')}, each held out or trained on as a whole "
             f"(the largest has {max(related):,})."
         )
         children.append(element("p", text))

@@ -40,20 +40,23 @@ def beaten(row: dict[str, Any]) -> tuple[list[str], list[str]]:
     """(baselines that need more bits than the model, those that do not)."""
     names = {"xz": "xz -9e", "zstd": "zstd with a dictionary"}
     measured = [(n, row.get(k)) for k, n in names.items() if known(row.get(k))]
+    if not known(row["bits_per_byte"]):
+        return [], []
     won = [n for n, value in measured if value is not None and row["bits_per_byte"] < value]
     return won, [n for n, _ in measured if n not in won]
 
 
 def _passage(row: dict[str, Any]) -> Markup:
     pieces = row["pieces"]
-    total = sum(bits for _, bits in pieces if known(bits))
-    n_bytes = sum(len(text.encode("utf-8", "replace")) for text, _ in pieces)
+    measured = [(text, bits) for text, bits in pieces if known(bits)]
+    total = sum(bits for _, bits in measured)
+    n_bytes = sum(len(text.encode("utf-8", "replace")) for text, _ in measured)
     head = (
         element("strong", row["source"]),
         element(
             "span",
             f"{len(pieces):,} pieces, {significant(total)} bits: "
-            f"{significant(total / max(1, len(pieces)))} per piece, "
+            f"{significant(total / max(1, len(measured)))} per piece, "
             f"{significant(total / max(1, n_bytes))} per byte",
             class_="unit",
         ),

@@ -80,10 +80,10 @@ def _comparison(records: Records, plan: dict[str, Any], fact: dict[str, float]) 
         _row("Tokens per second", plan["tokens_per_second"],
              plan["tokens"] / n_steps / fact["step"] if fact and n_steps else None, count),
         _row(f"Time in steps{part}", plan["seconds"] * done, fact.get("seconds"), seconds),
-        _row("Time of training, with looks and saves", plan["seconds"] * done,
+        _row(f"Time of training, with looks and saves{part}", plan["seconds"] * done,
              fact.get("training"), seconds),
         _row("Peak memory", plan["bytes"], fact.get("bytes"), n_bytes),
-        _row(f"Energy of training, kWh{f', at {watts:g} W per core' if watts else ''}",
+        _row(f"Energy of training, kWh{f', at {watts:g} W per core' if watts else ''}{part}",
              plan["kwh"] * done, kwh, significant),
     ]  # fmt: skip
     head = ["", "Forecast", "Fact", "Fact / forecast"]

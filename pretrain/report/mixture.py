@@ -70,7 +70,7 @@ def _licences(records: Records) -> Markup:
     if not summary:
         return element("div", heading, missing("the table of licences", "publish"))
     found = summary["license"]
-    whole = sum(row["bytes"] for row in found)
+    whole = sum(row["bytes"] for row in summary["source"])  # licences may be cut to the largest
     rows = [
         [
             row["name"],

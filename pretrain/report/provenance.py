@@ -44,15 +44,19 @@ def _stages(records: Records) -> Markup:
 
 
 def _libraries(records: Records) -> Markup | None:
-    found: dict[str, str] = {}
+    """Versions by name; where stages ran with different ones, all of them."""
+    found: dict[str, list[str]] = {}
     for manifest in records.manifests.values():
         basis = manifest["basis"]
-        found |= {"pretrain": basis["version"]} if basis.get("version") else {}
-        found |= {name: str(version) for name, version in basis["libraries"].items()}
+        for name, version in [("pretrain", basis.get("version")), *basis["libraries"].items()]:
+            versions = found.setdefault(name, [])
+            if version and str(version) not in versions:
+                versions.append(str(version))
+    found = {name: versions for name, versions in found.items() if versions}
     if not found:
         return None
     order = sorted(found, key=lambda n: (n != "pretrain", n))
-    items = [element("li", name, " ", element("strong", found[name])) for name in order]
+    items = [element("li", name, " ", element("strong", ", ".join(found[name]))) for name in order]
     return element("div", element("h3", "Versions"), element("ul", items, class_="versions"))
 
 

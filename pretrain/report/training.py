@@ -6,7 +6,7 @@ from typing import Any
 
 from pretrain.report.axes import Point, finite, smooth
 from pretrain.report.charts import Series, line_chart
-from pretrain.report.formats import count, n_bytes, seconds, short, significant
+from pretrain.report.formats import count, n_bytes, seconds, short, significant, some
 from pretrain.report.markup import Child, Markup, element, join, missing, section
 from pretrain.report.records import Records
 from pretrain.report.tables import table
@@ -110,9 +110,10 @@ def _story(records: Records, skipped: list[int], last_step: int | None) -> Marku
             f" Of {seconds(total)} in steps, {seconds(waited)} went into waiting for data."
         )
     if skipped:
-        some = ", ".join(f"{s:,}" for s in skipped[:8]) + (" …" if len(skipped) > 8 else "")
-        text = f" {len(skipped):,} steps were skipped for a loss or gradient that was not finite"
-        parts.append(element("strong", f"{text} (step {some}).", class_="warning"))
+        which = ", ".join(f"{s:,}" for s in skipped[:8]) + (" …" if len(skipped) > 8 else "")
+        were = f" {some(len(skipped), 'step')} {'was' if len(skipped) == 1 else 'were'} skipped"
+        text = f"{were} for a loss or gradient that was not finite (step {which})."
+        parts.append(element("strong", text, class_="warning"))
     else:
         parts.append(" No step was skipped.")
     return join(parts)

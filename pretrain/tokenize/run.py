@@ -52,7 +52,7 @@ def run(stage: Stage) -> dict[str, Any]:
                 "tokenizer",
                 make_tokenizer,
                 {
-                    "kept": [str(path) for path in kept],
+                    "kept": list(names.values()),
                     "vocab_size": settings.vocab_size,
                     "reserved": settings.reserved,
                     "pattern": settings.pattern,
@@ -69,14 +69,14 @@ def run(stage: Stage) -> dict[str, Any]:
     receipts = stage.run_tasks(
         [
             Task(
-                name,
+                path.stem,
                 encode_shard,
-                {"kept": str(path), "engine": learned.counts["engine"]},
-                tuple(f"tokens/{name}.{end}" for end in ("bin", "idx", "documents.parquet")),
-                tokenizer_hash | {f"kept/{path.name}": hashes[f"kept/{path.name}"]},
+                {"kept": names[path.stem], "engine": learned.counts["engine"]},
+                tuple(f"tokens/{path.stem}.{end}" for end in ("bin", "idx", "documents.parquet")),
+                tokenizer_hash | {names[path.stem]: hashes[names[path.stem]]},
                 weight=path.stat().st_size,
             )
-            for name, path in ((path.stem, path) for path in kept)
+            for path in kept
         ],
         "encode",
     )
@@ -102,7 +102,7 @@ def run(stage: Stage) -> dict[str, Any]:
 
 def make_tokenizer(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     """Write tokenizer.json; returns its size and the encoder that serves it."""
-    kept = [Path(p) for p in arguments["kept"]]
+    kept = [_curated(folder, name) for name in arguments["kept"]]
     target = folder / "tokenizer.json"
     if arguments["path"]:
         source = Path(arguments["path"])
@@ -128,7 +128,7 @@ def encode_shard(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     dtype = token_shards.dtype_for(encoder.vocab_size)
     documents: list[np.ndarray] = []
     rows: list[dict[str, Any]] = []
-    kept = Path(arguments["kept"])
+    kept = _curated(folder, arguments["kept"])
     for batch in shards.batches(kept, ["id", "cluster", "source", "text"]):
         for row in batch.to_pylist():
             text = row.pop("text")
@@ -147,6 +147,11 @@ def encode_shard(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         "n_bytes": sum(row["n_bytes"] for row in rows),
         "by_source": by_source,
     }
+
+
+def _curated(folder: Path, name: str) -> Path:
+    """A file of the curate stage: named relatively, so that receipts do not tell where a run is."""
+    return folder.parent / "curate" / name
 
 
 def _sample(kept: list[Path], n_bytes: int) -> Iterator[str]:

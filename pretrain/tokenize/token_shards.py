@@ -47,8 +47,8 @@ def read_index(prefix: Path) -> tuple[np.dtype, np.ndarray, np.ndarray]:
     data = Path(f"{prefix}.idx").read_bytes()
     if data[:9] != _MAGIC or len(data) < 34:
         raise DataError(f"mix: {prefix}.idx is not a Megatron index; run `tokenize` again")
-    _, code, n_sequences, n_boundaries = struct.unpack_from("<QBQQ", data, 9)
-    if code not in _DTYPES or len(data) != 34 + 12 * n_sequences + 8 * n_boundaries:
+    version, code, n_sequences, n_boundaries = struct.unpack_from("<QBQQ", data, 9)
+    if version != 1 or code not in _DTYPES or len(data) != 34 + 12 * n_sequences + 8 * n_boundaries:
         raise DataError(f"mix: {prefix}.idx is damaged; remove it and run `tokenize` again")
     lengths = np.frombuffer(data, np.int32, n_sequences, 34)
     positions = np.frombuffer(data, np.int64, n_sequences, 34 + 4 * n_sequences)
@@ -56,9 +56,13 @@ def read_index(prefix: Path) -> tuple[np.dtype, np.ndarray, np.ndarray]:
     return dtype, lengths, positions // dtype.itemsize
 
 
-def open_tokens(prefix: Path, dtype: np.dtype) -> np.ndarray:
+def open_tokens(prefix: Path, dtype: np.dtype, n_tokens: int) -> np.ndarray:
     """The token ids of a shard as a read-only memory map (an empty array for an empty shard)."""
     path = Path(f"{prefix}.bin")
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype=dtype, mode="r")
+    n_bytes = path.stat().st_size
+    if n_bytes != n_tokens * dtype.itemsize:
+        raise DataError(
+            f"mix: {path} has {n_bytes:,} bytes; must have {n_tokens * dtype.itemsize:,}, as its "
+            "index says; remove it and run `tokenize` again"
+        )
+    return np.memmap(path, dtype=dtype, mode="r") if n_bytes else np.empty(0, dtype)

@@ -1,0 +1,163 @@
+"""Held-out loss and speed of our trainer beside `transformers`' Llama in a plain PyTorch loop.
+
+Both sides: the same shape, the same batches in the same order, AdamW with the same settings, the
+same learning rates, fp32, the same threads, evaluated on the same held-out windows. Different are
+the initial weights (each side its own, over several seeds) and the code. A third row adds what our
+default recipe does differently (Muon, normalised queries, keys and embedding), for orientation.
+
+    pretrain run recipes/laptop.toml                # makes the token shards
+    python benchmarks/train_small.py runs/laptop    # writes benchmarks/results/train_small.json
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+import torch.nn.functional as F
+import transformers
+
+from pretrain import flow, settings, store
+from pretrain.events import Log
+from pretrain.parallel.world import World
+from pretrain.publish import hf
+from pretrain.recipe import Recipe, from_resolved
+from pretrain.tokenize.encode import Encoder
+from pretrain.train import data, loop
+from pretrain.train.schedules import factor
+
+RESULTS = Path(__file__).parent / "results" / "train_small.json"
+
+
+def variant(recipe: Recipe, seed: int, steps: int, lr: float, own: bool) -> Recipe:
+    """The run's recipe as plain Llama with AdamW, or with our defaults (`own`)."""
+    train = dataclasses.replace(
+        recipe.train,
+        steps=steps,
+        batch_tokens=4096,
+        micro_batch_tokens=4096,
+        optimizer="muon" if own else "adamw",
+        lr=recipe.train.lr if own else lr,
+        schedule="cosine",
+        warmup=0.05,
+        final_lr=0.1,
+        weight_decay=0.1,
+        precision="fp32",
+        checkpoint_every=steps,
+        evaluate_every=steps,
+        sample_every=steps,
+        prompts=(),
+    )
+    table = settings.resolved(recipe) | {"seed": seed, "train": settings.resolved(train)}
+    table["model"] = {"size": "1m", "qk_norm": own, "embedding_norm": own}
+    return from_resolved(table)
+
+
+def ours(run: Path, recipe: Recipe) -> dict[str, float]:
+    """Train with our loop in a scratch folder that borrows the run's tokens."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for part in ("tokenize", "mix"):
+            (Path(scratch) / part).symlink_to((run / part).resolve())
+        folder = Path(scratch) / "train"
+        began = time.perf_counter()
+        loop.train(World(0, 1), recipe, Path(scratch), Log(quiet=True), "benchmark")
+        seconds = time.perf_counter() - began
+        look = [m for m in store.read_lines(folder / "metrics.jsonl") if "held_out_loss" in m][-1]
+        step = statistics.median(m["seconds"] for m in store.read_lines(folder / "speed.jsonl"))
+    return {"held_out_loss": look["held_out_loss"], "step_seconds": step, "seconds": seconds}
+
+
+def theirs(run: Path, recipe: Recipe, seed: int) -> dict[str, float]:
+    """The same shape as `transformers` builds and initialises it, in a plain loop."""
+    train = recipe.train
+    encoder = Encoder(run / "tokenize" / "tokenizer.json")
+    batches = data.open_data(run, train.steps, train.batch_tokens)
+    held_out = data.open_held_out(run, train.evaluate_tokens, encoder)
+    shape = recipe.model.shape(encoder.vocab_size)
+    config = hf.config(shape, batches.sequence_length, 0, 0, "float32")
+    transformers.set_seed(seed)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": train.weight_decay},
+         {"params": vectors, "weight_decay": 0.0}],
+        lr=train.lr, betas=(train.beta1, train.beta2), eps=train.epsilon,
+    )  # fmt: skip
+    times = []
+    began = time.perf_counter()
+    for step in range(train.steps):
+        start = time.perf_counter()
+        rows = torch.from_numpy(batches.batch(step)[0])
+        for group in optimizer.param_groups:
+            group["lr"] = train.lr * factor(step, train)
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(rows[:, :-1], use_cache=False).logits
+        F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip)
+        optimizer.step()
+        times.append(time.perf_counter() - start)
+    nats, count = 0.0, 0
+    with torch.inference_mode():
+        for rows in held_out.rows.values():
+            for micro in rows.split(16):
+                logits = model(micro[:, :-1], use_cache=False).logits
+                targets = micro[:, 1:].flatten()
+                nats += float(F.cross_entropy(logits.flatten(0, 1), targets, reduction="sum"))
+                count += targets.numel()
+    return {
+        "held_out_loss": nats / count,
+        "step_seconds": statistics.median(times),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="a run folder with tokenize and mix")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=0.003, help="AdamW's, for both sides")
+    chosen = parser.parse_args()
+    recipe = flow.recorded_recipe(chosen.run)
+    torch.set_num_threads(os.cpu_count() or 1)
+    rows: dict[str, list[dict[str, float]]] = {"transformers": [], "pretrain": [], "defaults": []}
+    for seed in range(chosen.seeds):  # in turn, so that a busy minute falls on all of them
+        plain = variant(recipe, seed, chosen.steps, chosen.lr, own=False)
+        rows["transformers"].append(theirs(chosen.run, plain, seed))
+        rows["pretrain"].append(ours(chosen.run, plain))
+        own = variant(recipe, seed, chosen.steps, chosen.lr, own=True)
+        rows["defaults"].append(ours(chosen.run, own))
+        print(
+            seed, {name: round(r[-1]["held_out_loss"], 4) for name, r in rows.items()}, flush=True
+        )
+    summary = {
+        name: {key: statistics.median(r[key] for r in runs) for key in runs[0]}
+        for name, runs in rows.items()
+    }
+    result = {
+        "what": __doc__.splitlines()[0],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "steps": chosen.steps,
+        "batch_tokens": 4096,
+        "lr": chosen.lr,
+        "median": summary,
+        "runs": rows,
+    }
+    store.write_bytes(RESULTS, json.dumps(result, indent=1).encode() + b"\n")
+    print(f"{'':>14} {'held-out loss':>14} {'step, s':>9}")
+    for name, row in summary.items():
+        print(f"{name:>14} {row['held_out_loss']:>14.4f} {row['step_seconds']:>9.3f}")
+
+
+if __name__ == "__main__":
+    main()

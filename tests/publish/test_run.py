@@ -1,0 +1,106 @@
+"""The published folder: complete, with right sums, and the trained model for everybody's tools."""
+
+import hashlib
+import shutil
+
+import pytest
+import torch
+
+from pretrain import shards, store
+from pretrain.train.load import load_run
+
+from ..conftest import run_stages, tiny_recipe
+
+FILES = {
+    "model.safetensors", "config.json", "generation_config.json", "tokenizer.json",
+    "tokenizer_config.json", "data_summary.json", "SHA256SUMS", "README.md",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def theirs(tiny_run):
+    """(model, report, tokenizer) as `transformers` loads them from the folder alone."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tiny_run / "publish" / "model"
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, output_loading_info=True, local_files_only=True, dtype=torch.float32
+    )
+    return model, report, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def test_all_files_are_there_with_their_sums(tiny_run):
+    folder = tiny_run / "publish" / "model"
+    assert {path.name for path in folder.iterdir()} == FILES
+    sums = dict(
+        reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()
+    )
+    assert sums.keys() == FILES - {"SHA256SUMS", "README.md"}
+    for name, digest in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    counts = store.read_json(tiny_run / "publish" / "manifest.json")["counts"]
+    assert counts["files"] == len(FILES)
+    trained = store.read_json(tiny_run / "train" / "result.json")
+    assert counts["parameters"] == trained["parameters"]
+
+
+def test_transformers_finds_every_weight_and_the_same_logits(tiny_run, theirs):
+    model, report, _ = theirs
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    ours, encoder = load_run(tiny_run)
+    tokens = torch.randint(
+        0, encoder.vocab_size, (3, 32), generator=torch.Generator().manual_seed(4)
+    )
+    with torch.inference_mode():
+        difference = (ours(tokens) - model(tokens).logits).abs().max()
+    assert difference < 1e-4
+    assert model.config.vocab_size == encoder.vocab_size
+    assert model.config.eos_token_id == model.generation_config.eos_token_id == encoder.end_of_text
+
+
+def test_transformers_tokenizer_gives_the_trained_ids(tiny_run, theirs):
+    _, _, tokenizer = theirs
+    _, encoder = load_run(tiny_run)
+    kept = sorted((tiny_run / "curate" / "kept").glob("*.parquet"))
+    texts = shards.read_all(kept, ["text"])["text"].to_pylist()[:40]
+    for text in [*texts, "déjà vu 河 😀\r\n\t x  "]:
+        ids = encoder.encode(text)
+        assert tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] == ids
+        assert tokenizer.decode(ids) == text
+    for name, number in encoder.specials.items():
+        assert tokenizer.encode(f"a{name}b", add_special_tokens=False)[1:-1] == [number]
+        assert tokenizer.decode([number], skip_special_tokens=True) == ""
+    assert {"<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|mask|>"} <= encoder.specials.keys()
+    assert tokenizer.eos_token == "<|endoftext|>"
+    assert tokenizer.pad_token == "<|pad|>"
+    assert tokenizer.model_max_length == 32
+
+
+def test_the_data_summary_adds_up(tiny_run):
+    summary = store.read_json(tiny_run / "publish" / "model" / "data_summary.json")
+    counts = store.read_json(tiny_run / "curate" / "manifest.json")["counts"]
+    for table in summary.values():
+        assert sum(row["documents"] for row in table) == counts["documents"]
+        assert sum(row["bytes"] for row in table) == counts["bytes"]
+    assert {row["name"] for row in summary["source"]} == {"prose", "code"}
+    licenses = {row["name"]: row["documents"] for row in summary["license"]}
+    assert licenses == {"CC0-1.0": 160, "unknown": 30}
+
+
+def test_bf16_is_published_rounded_and_verified(tiny_run, tmp_path):
+    from safetensors.torch import load_file
+
+    run_folder = tmp_path / "runs" / "tiny"
+    shutil.copytree(tiny_run, run_folder)
+    loaded = tiny_recipe(tmp_path / "corpus", "publish.dtype=bfloat16")
+    run_stages(loaded, run_folder, "publish")
+    exact = load_file(tiny_run / "publish" / "model" / "model.safetensors")
+    rounded = load_file(run_folder / "publish" / "model" / "model.safetensors")
+    assert exact.keys() == rounded.keys()
+    for name, tensor in exact.items():
+        assert rounded[name].dtype == torch.bfloat16
+        assert torch.equal(rounded[name], tensor.bfloat16())
+    config = store.read_json(run_folder / "publish" / "model" / "config.json")
+    assert config["dtype"] == config["torch_dtype"] == "bfloat16"
+    verified = store.read_json(run_folder / "publish" / "verify.json")
+    assert 0 < verified["largest_logit_difference"] < 0.1

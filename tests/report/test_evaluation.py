@@ -1,0 +1,75 @@
+"""Colours follow bits, baselines and chance are drawn where they lie, what is missing is said."""
+
+import re
+from typing import Any
+
+import pytest
+
+from pretrain.report.evaluation import beaten, evaluation, passage
+from tests.report.conftest import EVIL, Page, made, whole
+
+ROW = {"bits_per_byte": 1.5, "xz": 2.0, "zstd": 1.25, "loss": 2.0, "n_tokens": 4321,
+       "n_bytes": 9876, "documents": 12}  # fmt: skip
+TASK = {"accuracy": 0.75, "accuracy_error": 0.05, "chance": 0.5, "items": 80, "truncated": 3}
+
+
+def drawn(held_out: dict[str, Any], tasks: dict[str, Any]) -> Page:
+    return whole(evaluation(made(scores={"held_out": held_out, "tasks": tasks})))
+
+
+def test_a_darker_token_cost_more_bits() -> None:
+    bits = [0.0, 0.49, 0.5, 0.9, 1.0, 3.0, 5.0, 8.9, 9.0, 40.0]
+    pieces = [[f"{EVIL}{i}", b] for i, b in enumerate(bits)]
+    page = whole(passage(made(passages=[{"source": EVIL, "id": "1", "pieces": pieces}])))
+    spans = [a for t, a in page.tags if t == "span" and a.get("title")]
+    assert [a["title"] for a in spans] == [f"{b:.2f} bits" for b in bits]
+    levels = [int(re.fullmatch(r"b(\d)", a["class"] or "")[1]) for a in spans]  # type: ignore
+    assert levels == sorted(levels)
+    assert levels == [0, 0, 1, 1, 2, 3, 4, 5, 6, 6]
+
+
+def test_a_token_without_a_figure_is_in_no_mean() -> None:
+    pieces = [["ab", 3.0], ["c\n", float("nan")], ["dé", 6.0]]
+    page = whole(passage(made(passages=[{"source": "a", "id": "1", "pieces": pieces}])))
+    assert "3 pieces, 9.00 bits: 4.50 per piece, 1.80 per byte" in page.text
+    assert "not measured" in [a.get("title") for _, a in page.tags]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (["xz -9e"], ["zstd with a dictionary"])),
+        ({"zstd": None}, (["xz -9e"], [])),
+        ({"bits_per_byte": float("nan")}, ([], [])),
+        ({"bits_per_byte": 3.0}, ([], ["xz -9e", "zstd with a dictionary"])),
+    ],
+)
+def test_beaten(changes: dict[str, Any], expected: tuple[list[str], list[str]]) -> None:
+    assert beaten(ROW | changes) == expected
+
+
+def test_held_out_text_beside_compressors() -> None:
+    page = drawn({"all": ROW, EVIL: ROW | {"zstd": None}}, {})
+    first, second = [row for row in page.rows if len(row) == 9][1:]
+    assert first == ["all", "1.5000", "2.0000", "1.2500", "2.000", "7.39", "4,321", "9,876", "12"]
+    assert second[3] == "not measured"
+    squares = [a for t, a in page.tags if t == "circle" and a["class"] == "dot square"]
+    assert len(squares) == 1
+    assert "No task was scored." in page.text
+
+
+def test_error_bars_and_chance() -> None:
+    page = drawn({}, {"pairs": TASK | {"files": {"x": TASK, "y": TASK | {"items": 7}}}})
+    (interval,) = [a for _, a in page.tags if a.get("class") == "interval"]
+    assert (interval["x1"], interval["x2"]) == ("65.20%", "84.80%")  # ± 1.96 × 0.05
+    (chance,) = [a for _, a in page.tags if a.get("class") == "chance"]
+    assert chance["x1"] == "50.00%"
+    row = ["pairs", "75.0 %", "± 5.0", "", "50.0 %", "+25.0 (+5.0 σ)", "80", "3"]
+    assert row in page.rows
+    assert ["y", *row[1:6], "7", "3"] in page.rows
+    assert "Nothing was held out" in page.text
+
+
+def test_what_is_not_there_yet() -> None:
+    assert "Not there yet: scores." in whole(evaluation(made())).text
+    assert "Not there yet: a passage" in whole(passage(made())).text

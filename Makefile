@@ -18,11 +18,14 @@ BIN := .venv/bin
 demo: .venv/.run
 	$(BIN)/pretrain run recipes/laptop.toml
 
+# One thread a process: two of them and what they start share the cores.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2
+
 test: .venv/.dev
-	$(BIN)/pytest -m 'not gpu and not slow'
+	$(PYTEST) -m 'not gpu and not slow'
 
 test-slow: .venv/.dev
-	$(BIN)/pytest -m 'not gpu and slow'
+	$(PYTEST) -m 'not gpu and slow'
 
 check: .venv/.dev
 	$(BIN)/ruff check .

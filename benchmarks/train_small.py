@@ -2,8 +2,9 @@
 
 Both sides: the same shape, the same batches in the same order, AdamW with the same settings, the
 same learning rates, fp32, the same threads, evaluated on the same held-out windows. Different are
-the initial weights (each side its own, over several seeds) and the code. A third row adds what our
-default recipe does differently (Muon, normalised queries, keys and embedding), for orientation.
+the initial weights (each side its own, over several seeds) and the code; each side is judged at the
+best of the learning rates tried. A third row adds what our default recipe does differently (Muon,
+normalised queries, keys and embedding), for orientation.
 
     pretrain run recipes/laptop.toml                # makes the token shards
     python benchmarks/train_small.py runs/laptop    # writes benchmarks/results/train_small.json
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -34,6 +36,7 @@ from pretrain.tokenize.encode import Encoder
 from pretrain.train import data, loop
 from pretrain.train.schedules import factor
 
+PEER, OURS = "transformers", "pretrain"
 RESULTS = Path(__file__).parent / "results" / "train_small.json"
 
 
@@ -123,40 +126,54 @@ def theirs(run: Path, recipe: Recipe, seed: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a run folder with tokenize and mix")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--lr", type=float, default=0.003, help="AdamW's, for both sides")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--lr", type=float, nargs="+", default=[0.001, 0.003, 0.01])
     chosen = parser.parse_args()
     recipe = flow.recorded_recipe(chosen.run)
     torch.set_num_threads(os.cpu_count() or 1)
-    rows: dict[str, list[dict[str, float]]] = {"transformers": [], "pretrain": [], "defaults": []}
-    for seed in range(chosen.seeds):  # in turn, so that a busy minute falls on all of them
-        plain = variant(recipe, seed, chosen.steps, chosen.lr, own=False)
-        rows["transformers"].append(theirs(chosen.run, plain, seed))
-        rows["pretrain"].append(ours(chosen.run, plain))
-        own = variant(recipe, seed, chosen.steps, chosen.lr, own=True)
-        rows["defaults"].append(ours(chosen.run, own))
-        print(
-            seed, {name: round(r[-1]["held_out_loss"], 4) for name, r in rows.items()}, flush=True
-        )
-    summary = {
-        name: {key: statistics.median(r[key] for r in runs) for key in runs[0]}
-        for name, runs in rows.items()
-    }
+    runs: list[dict[str, Any]] = []
+
+    def measure(name: str, seed: int, lr: float) -> None:
+        varied = variant(recipe, seed, chosen.steps, lr, own=name == "defaults")
+        measured = theirs(chosen.run, varied, seed) if name == PEER else ours(chosen.run, varied)
+        runs.append({"name": name, "seed": seed, "lr": varied.train.lr, **measured})
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in runs[-1].items()})
+
+    def best_lr(name: str) -> float:
+        own = [r for r in runs if r["name"] == name and r["seed"] == 0]
+        return float(min(own, key=lambda r: r["held_out_loss"])["lr"])
+
+    for lr in chosen.lr:  # side by side, so that a busy minute falls on both
+        measure(PEER, 0, lr)
+        measure(OURS, 0, lr)
+    measure("defaults", 0, recipe.train.lr)
+    for seed in range(1, chosen.seeds):  # each side at the rate that served it best
+        measure(PEER, seed, best_lr(PEER))
+        measure(OURS, seed, best_lr(OURS))
+        measure("defaults", seed, recipe.train.lr)
+
+    summary = {}
+    for name in (PEER, OURS, "defaults"):
+        lr = recipe.train.lr if name == "defaults" else best_lr(name)
+        own = [r for r in runs if r["name"] == name and r["lr"] == lr]
+        keys = ("held_out_loss", "step_seconds")
+        summary[name] = {"lr": lr} | {k: statistics.mean(r[k] for r in own) for k in keys}
     result = {
         "what": __doc__.splitlines()[0],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "steps": chosen.steps,
         "batch_tokens": 4096,
-        "lr": chosen.lr,
-        "median": summary,
-        "runs": rows,
+        "seeds": chosen.seeds,
+        "best": summary,
+        "runs": runs,
     }
     store.write_bytes(RESULTS, json.dumps(result, indent=1).encode() + b"\n")
-    print(f"{'':>14} {'held-out loss':>14} {'step, s':>9}")
+    print(f"{'':>14} {'best lr':>8} {'held-out loss':>14} {'step, s':>8}")
     for name, row in summary.items():
-        print(f"{name:>14} {row['held_out_loss']:>14.4f} {row['step_seconds']:>9.3f}")
+        loss, step = row["held_out_loss"], row["step_seconds"]
+        print(f"{name:>14} {row['lr']:>8.3f} {loss:>14.4f} {step:>8.3f}")
 
 
 if __name__ == "__main__":

@@ -181,11 +181,13 @@ def _dry_run(loaded: "Recipe") -> int:
 
 
 def _status(run_folder: Path) -> int:
-    from pretrain import flow
+    """How far each stage is, and one hash of all that equal runs must have equal."""
+    from pretrain import flow, store
 
     for name, state, counts in flow.status(flow.recorded_recipe(run_folder), run_folder):
         numbers = ", ".join(f"{k} {v:,}" for k, v in counts.items() if isinstance(v, int | float))
         print(f"{name:>9}  {state:<12} {numbers}".rstrip())
+    print(f"{'tree':>9}  {store.hash_json(flow.tree_hash(run_folder))}")
     return 0
 
 

@@ -256,7 +256,10 @@ def _is_clock(name: str) -> bool:
 
 
 def tree_hash(run_folder: Path) -> dict[str, str]:
-    """Relative path -> hash of every output of every complete stage but the plan (measured)."""
+    """Relative path -> hash of every output of every complete stage.
+
+    Left out are the plan, which is measured, and receipts, which hold times of input files.
+    """
     return {
         f"{name}/{file}": digest
         for name in STAGES
@@ -264,6 +267,7 @@ def tree_hash(run_folder: Path) -> dict[str, str]:
         for file, digest in (
             store.read_json_or_none(run_folder / name / "manifest.json") or {"outputs": {}}
         )["outputs"].items()
+        if not file.startswith("receipts/")
     }
 
 
@@ -297,10 +301,6 @@ def _is_module(node: ast.ImportFrom, alias: ast.alias) -> bool:
     if spec is None or spec.submodule_search_locations is None:
         return False
     return importlib.util.find_spec(f"{node.module}.{alias.name}") is not None
-
-
-def run_folder_of(recipe: Recipe, runs: Path) -> Path:
-    return runs / recipe.name
 
 
 def record_recipe(recipe: Recipe, run_folder: Path) -> None:

@@ -8,6 +8,7 @@ the next attempt goes on. In the end every file is compared with an undisturbed 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,41 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path):
     assert sum(report["kills"].values()) >= 20, report["kills"]
     # A stage as short as a few milliseconds may finish before a kill reaches it.
     assert all(report["kills"][stage] >= 1 for stage in STAGES if stage != "mix"), report["kills"]
+
+
+@pytest.mark.slow
+@pytest.mark.multi
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_the_command_with_workers_killed_at_random(tmp_path, whole_group):
+    """The command as users start it, two workers, killed alone or with all its processes."""
+    tiny_recipe(tmp_path / "corpus", "collect.shard_bytes=8192")
+    words = [sys.executable, "-m", "pretrain", "run", str(tmp_path / "corpus" / "tiny.toml")]
+    words += ["collect.shard_bytes=8192", "--workers", "2", "--quiet"]
+
+    def start(runs):
+        return subprocess.Popen([*words, "--runs", str(runs)], start_new_session=True)
+
+    began = time.time()
+    assert start(tmp_path / "straight").wait() == 0
+    seconds = time.time() - began
+    rng = random.Random(whole_group)
+    kills = 0
+    for _ in range(60):
+        process = start(tmp_path / "killed")
+        try:
+            assert process.wait(timeout=rng.uniform(0.3, seconds)) == 0
+        except subprocess.TimeoutExpired:
+            kill = os.killpg if whole_group else os.kill
+            kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        if kills == 20:
+            break
+        if (tmp_path / "killed" / "tiny" / "publish" / "manifest.json").exists():
+            shutil.rmtree(tmp_path / "killed")  # it got through: once more from the start
+    assert kills >= 20
+    assert start(tmp_path / "killed").wait() == 0
+    assert everything(tmp_path / "killed" / "tiny") == everything(tmp_path / "straight" / "tiny")
 
 
 if __name__ == "__main__":

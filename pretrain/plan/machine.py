@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+_MOST_FLOPS = 1e10  # of one measured call: a tenth of a second on two cores
+
 
 def median_seconds(work: Callable[[], object], seconds: float = 0.12) -> float:
     """Median time of one call, after a warm-up, over at least three calls."""
@@ -30,22 +32,31 @@ def product_seconds(
 ) -> float:
     """Forward and backward of a linear layer, per row: y = xW, then the gradients of x and W.
 
-    The gradient of W sums over rows and runs at a rate of its own, often half of the others.
+    The gradient of W sums over rows and runs at a rate of its own, often half of the others. A
+    matrix beyond 2,048 x 4,096 fills the machine: it is taken at the rate of one of that size.
     """
-    x = torch.randn(rows, inner, device=device).to(dtype)
-    w = torch.randn(columns, inner, device=device).to(dtype)
-    y = torch.randn(rows, columns, device=device).to(dtype)
-    return median_seconds(lambda: (x @ w.t(), y @ w, y.t() @ x)) / rows
+    small, wide = min(inner, 2048), min(columns, 4096)
+    rows = min(rows, max(256, int(_MOST_FLOPS / (6 * small * wide))))
+    x = torch.randn(rows, small, device=device).to(dtype)
+    w = torch.randn(wide, small, device=device).to(dtype)
+    y = torch.randn(rows, wide, device=device).to(dtype)
+    seconds = median_seconds(lambda: (x @ w.t(), y @ w, y.t() @ x))
+    return seconds / rows * (inner * columns) / (small * wide)
 
 
 def attention_seconds(
     length: int, heads: int, kv_heads: int, width: int, dtype: torch.dtype, device: torch.device
 ) -> float:
-    """Forward and backward of causal attention, per token."""
-    batch = max(1, 1024 // length)
+    """Forward and backward of causal attention, per token.
+
+    Measured at up to 2,048 tokens and up to 8 query heads; pairs grow with the length.
+    """
+    measured = min(length, 2048)
+    share = min(kv_heads, max(1, 8 * kv_heads // heads))
+    batch = max(1, 1024 // measured)
     q, k, v = (
-        torch.randn(batch, n, length, width, device=device).to(dtype).requires_grad_()
-        for n in (heads, kv_heads, kv_heads)
+        torch.randn(batch, n, measured, width, device=device).to(dtype).requires_grad_()
+        for n in (share * heads // kv_heads, share, share)
     )
 
     def work() -> None:
@@ -54,15 +65,19 @@ def attention_seconds(
         )
         torch.autograd.grad(y, (q, k, v), torch.ones_like(y))
 
-    return median_seconds(work) / (batch * length)
+    scale = kv_heads / share * length / measured
+    return scale * median_seconds(work) / (batch * measured)
 
 
 def orthogonalise_seconds(rows: int, columns: int, device: torch.device) -> float:
-    """Muon's update of one matrix."""
+    """Muon's update of one matrix; a large one by its products' FLOPs from one of 512 x 1,024."""
     from pretrain.train.optimizers import orthogonalise
 
-    stack = torch.randn(4, rows, columns, device=device)
-    return median_seconds(lambda: orthogonalise(stack)) / 4
+    small, large = sorted((rows, columns))
+    short, long = min(small, 512), min(large, 1024)
+    stack = torch.randn(4, short, long, device=device)
+    scale = (2 * small**2 * large + small**3) / (2 * short**2 * long + short**3)
+    return scale * median_seconds(lambda: orthogonalise(stack)) / 4
 
 
 def memory_rate(n_floats: int, device: torch.device) -> float:

@@ -11,6 +11,7 @@ The forecast rests on a measurement, so `plan/` is no pure function and in no ha
 import functools
 import os
 import platform
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,7 @@ def step_parts(
             if size not in known:
                 known[size] = machine.product_seconds(rows, *size, dtype, device)
         seconds[part] = shape.layers * micro * sum(known[size] for size in sizes)
-    seconds["head"] = micro * machine.product_seconds(
-        min(rows, 2048), d, shape.vocab_size, dtype, device
-    )
+    seconds["head"] = micro * machine.product_seconds(rows, d, shape.vocab_size, dtype, device)
     seconds["attention"] = (
         shape.layers
         * micro
@@ -170,7 +169,11 @@ def render(plan: dict[str, Any]) -> str:
         ("", ", ".join(f"{k} {v / gib:.2f}" for k, v in plan["bytes_by_part"].items())),
         ("energy", f"{plan['kwh']:.4f} kWh (assumed power, see [plan])"),
     ]
-    return "\n".join(f"{name:>11}  {text}" for name, text in rows)
+    lines = []
+    for name, text in rows:
+        first, *rest = textwrap.wrap(text, 87)
+        lines += [f"{name:>11}  {first}", *(f"{'':>11}  {line}" for line in rest)]
+    return "\n".join(lines)
 
 
 def table(folder: Path) -> str:

@@ -5,7 +5,6 @@ half done and whose recipe, data, code or libraries changed is refused, with the
 going on would join two different runs; `--restart` sets it aside and starts anew.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +62,6 @@ def follow(world: World, recipe: Recipe, run_folder: Path) -> None:
     while (key := world.broadcast()) != "end":
         loop.train(world, recipe, run_folder, Log(quiet=True), key)
     world.close()
-
-
-def final_checkpoint(run_folder: Path) -> Path:
-    """The folder of the last checkpoint of a finished training."""
-    result = json.loads((run_folder / "train" / "result.json").read_bytes())
-    return run_folder / "train" / str(result["checkpoint"])
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -168,7 +168,13 @@ def _finish(run_folder: Path) -> None:
     print(summary(run_folder))
     print(f"\nmodel   {run_folder / 'publish' / 'model'}")
     print(f"report  {page}")
-    print(f'try     pretrain generate {run_folder} "def main("')
+    print(f'try     {_own_name()} generate {run_folder} "def main("')
+
+
+def _own_name() -> str:
+    """How this command was called, so that a printed line can be pasted."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "pretrain" and len(called.parts) > 1 else "pretrain"
 
 
 def _dry_run(loaded: "Recipe") -> int:
@@ -185,7 +191,11 @@ def _status(run_folder: Path) -> int:
     from pretrain import flow, store
 
     for name, state, counts in flow.status(flow.recorded_recipe(run_folder), run_folder):
-        numbers = ", ".join(f"{k} {v:,}" for k, v in counts.items() if isinstance(v, int | float))
+        numbers = ", ".join(
+            f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:,.4g}"
+            for key, value in counts.items()
+            if isinstance(value, int | float)
+        )
         print(f"{name:>9}  {state:<12} {numbers}".rstrip())
     print(f"{'tree':>9}  {store.hash_json(flow.tree_hash(run_folder))}")
     return 0

@@ -162,13 +162,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _finish(run_folder: Path) -> None:
+    from pretrain import flow
     from pretrain.report.page import summary, write_report
 
     page = write_report(run_folder)
     print(summary(run_folder))
     print(f"\nmodel   {run_folder / 'publish' / 'model'}")
     print(f"report  {page}")
-    print(f'try     {_own_name()} generate {run_folder} "def main("')
+    prompt = next(iter(flow.recorded_recipe(run_folder).train.prompts), "The")
+    print(f"try     {_own_name()} generate {run_folder} {json.dumps(prompt, ensure_ascii=False)}")
 
 
 def _own_name() -> str:

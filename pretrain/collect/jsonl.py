@@ -50,7 +50,9 @@ def _record(line: Line, source: Source, ledger: Ledger) -> None:
         return
     text = value.get(source.text_field)
     if text is None:
-        ledger.quarantine(*where, "no_text", f"field '{source.text_field}' is missing or null")
+        has = ", ".join(sorted(value))[:200]
+        detail = f"field '{source.text_field}' is missing or null; the record has {has or 'none'}"
+        ledger.quarantine(*where, "no_text", detail)
     elif not isinstance(text, str):
         ledger.quarantine(*where, "text_not_a_string", f"a {type(text).__name__}")
     elif not text or text.isspace():

@@ -67,7 +67,10 @@ def run(stage: "Stage") -> dict[str, Any]:
         )
     for name, own in by_source.items():
         if not own["documents"]:
-            stage.say(f"source '{name}' gave no document; {_story(own)}")
+            hint = f"; see collect/rejects/{name}-*.parquet for what each record was"
+            if "no_text" in own["reasons"]["quarantined"]:
+                hint += f", and recipe key collect.sources.{name}.text_field"
+            stage.say(f"source '{name}' gave no document; {_story(own)}{hint}")
     stage.say(_story(counts))
     return {**counts, "by_source": by_source}
 

@@ -10,7 +10,7 @@ drawn whole on the CPU: the same weights come out on any device, any number of r
     norms            one
 
 Sources: zero-initialised projections, small head: the nanoGPT speed-run (modded-nanogpt records 5
-and 8); measured on this project's own ladder in docs/LOG.md.
+and 8). Not ablated here: what we measured is the whole beside transformers' Llama (docs/LOG.md).
 """
 
 import zlib

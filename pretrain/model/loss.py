@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 32 << 20  # of fp32 logits at a time; measured best of 8 to 256 MiB, see docs/LOG.md
+CHUNK_BYTES = 32 << 20  # of fp32 logits at a time; far smaller pieces make slow products
 
 
 def cross_entropy_sum(

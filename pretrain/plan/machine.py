@@ -32,8 +32,8 @@ def product_seconds(
 ) -> float:
     """Forward and backward of a linear layer, per row: y = xW, then the gradients of x and W.
 
-    The gradient of W sums over rows and runs at a rate of its own, often half of the others. A
-    matrix beyond 2,048 x 4,096 fills the machine: it is taken at the rate of one of that size.
+    The three run at rates of their own, which change with the shape (docs/LOG.md). A matrix beyond
+    2,048 x 4,096 fills the machine: it is taken at the rate of one of that size.
     """
     small, wide = min(inner, 2048), min(columns, 4096)
     rows = min(rows, max(256, int(_MOST_FLOPS / (6 * small * wide))))

@@ -27,7 +27,7 @@ from pretrain.recipe import Recipe
 from pretrain.train.precision import product_dtype
 
 # Element-wise traffic of a block, forward and backward, in passes over its tensors of that width;
-# counted from the operations of model/transformer.py and checked against a profile (docs/LOG.md).
+# counted by hand from the operations of model/transformer.py: estimates, no profile stands behind.
 _PASSES_WIDTH, _PASSES_HIDDEN, _PASSES_HEADS, _PASSES_VOCABULARY = 26, 18, 22, 6
 
 

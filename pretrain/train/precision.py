@@ -11,7 +11,7 @@ def product_dtype(precision: str, device: torch.device) -> torch.dtype:
     """bf16 where `auto` finds hardware for it: every CUDA card since Ampere, CPUs with AMX.
 
     The choice rests on what the processor is, not on a timing, so that a run resumed on the same
-    machine always chooses the same. AVX-512 BF16 alone is left out: without tiles fp32 is as fast.
+    machine always chooses the same. AVX-512 BF16 alone is left out: not measured.
     """
     if precision == "bf16":
         return torch.bfloat16

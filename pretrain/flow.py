@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretrain import __version__, settings, store
+from pretrain import __version__, engines, settings, store
+from pretrain.engines.local import Local
 from pretrain.errors import DataError, RecipeError
 from pretrain.events import Log
 from pretrain.recipe import Recipe
-from pretrain.tasks import Receipt, Task, run_tasks
+from pretrain.tasks import Engine, Receipt, Task, run_tasks, valid_receipt
 
 # Files that hold times and machine facts: never hashed, different in every run. README.md is the
 # model card, which states hours and energy.
@@ -49,7 +50,11 @@ _ALL = ("*",)
 
 STAGES = {
     "plan": Row({}, ("plan", "tokenize", "mix", "model", "train"), ("torch",)),
-    "collect": Row({}, ("collect",), ("resiliparse", "pyarrow")),
+    "collect": Row(
+        {},
+        ("collect",),
+        ("resiliparse", "pyarrow", "brotli", "mwparserfromhell", "pypdfium2", "trafilatura"),
+    ),
     "curate": Row({"collect": _ALL}, ("curate",), ("numba", "py3langid", "pyarrow")),
     "tokenize": Row({"curate": ("kept/*",)}, ("tokenize",), ("tokenizers", "tiktoken", "pyarrow")),
     "mix": Row({"tokenize": _TOKENS}, ("mix", "seed")),
@@ -82,6 +87,7 @@ class Stage:
     restart: bool = False
     world: Any = None  # parallel.world.World where there is more than one process
     outputs: dict[str, str | None] = field(default_factory=dict)  # name -> hash, None: not yet
+    engine: Engine | None = None  # who runs the tasks; absent: processes of this machine
 
     @property
     def settings(self) -> Any:
@@ -98,13 +104,22 @@ class Stage:
     def hashes_of(self, name: str) -> dict[str, str]:
         return store.read_json(self.parent(name) / "manifest.json")["outputs"]
 
-    def run_tasks(self, tasks: Sequence[Task], what: str) -> list[Receipt]:
-        """Receipts of the tasks; their files become outputs of the stage."""
-        receipts = run_tasks(self.folder, tasks, self.code, self.workers, self.log, what)
-        for receipt in receipts:
+    def run_tasks(
+        self, tasks: Sequence[Task], what: str, passing: bool = False
+    ) -> list[Receipt]:
+        """Receipts of the tasks; their files become outputs of the stage, unless they are passing:
+        what only later tasks read is removed when the stage ends.
+        """
+        self.engine = self.engine or Local(self.workers)
+        receipts = run_tasks(self.folder, tasks, self.code, self.engine, self.log, what)
+        for receipt in () if passing else receipts:
             self.outputs |= receipt.outputs
             self.outputs[f"receipts/{receipt.name}.json"] = None
         return receipts
+
+    def has_run(self, tasks: Sequence[Task]) -> bool:
+        """Whether all of the tasks have valid receipts, so that nothing before them is needed."""
+        return all(valid_receipt(self.folder, task, self.code) for task in tasks)
 
     def output(self, name: str) -> Path:
         """The path of an output that the stage writes itself, through `store`."""
@@ -142,7 +157,8 @@ def run_stage(
     store.remove(folder / "manifest.json")
     started = time.time()
     log.event("stage_start", stage=name, key=key)
-    counts = module.run(stage)
+    with engines.opened(recipe.engine, workers) as stage.engine:
+        counts = module.run(stage)
     outputs = {
         name: digest or store.hash_file(folder / name)
         for name, digest in sorted(stage.outputs.items())

@@ -22,6 +22,7 @@ from typing import Any
 from pretrain import settings
 from pretrain.collect.settings import Settings as Collect
 from pretrain.curate.settings import Settings as Curate
+from pretrain.engines.settings import Settings as Engine
 from pretrain.errors import RecipeError, UsageError
 from pretrain.evaluate.settings import Settings as Evaluate
 from pretrain.mix.settings import Settings as Mix
@@ -46,6 +47,7 @@ class Recipe:
     evaluate: Evaluate = setting(Evaluate(), "what to measure")
     publish: Publish = setting(Publish(), "the published folder")
     plan: Plan = setting(Plan(), "assumptions of the forecast")
+    engine: Engine = setting(Engine(), "where tasks run")
 
     def problems(self) -> Iterator[tuple[str, str, str]]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
@@ -80,7 +82,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def from_resolved(table: dict[str, Any]) -> Recipe:
     """The recipe again, from what `settings.resolved` wrote."""
-    return settings.parse(Recipe, _without_none(table))
+    return settings.again(Recipe, table)
 
 
 def schema() -> dict[str, Any]:
@@ -103,9 +105,3 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise RecipeError(f"recipe: '{key}' leads through '{part}', which is not a table")
     table[parts[-1]] = value
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    return [_without_none(v) for v in value] if isinstance(value, list) else value

@@ -157,6 +157,17 @@ def resolved(value: Any) -> Any:
     return value
 
 
+def again(cls: type[T], table: Mapping[str, Any], where: str = "") -> T:
+    """`cls` from what `resolved` made of one: null stands for what was not set."""
+    return parse(cls, _without_none(table), where)
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
+
+
 def json_schema(cls: type) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a settings class, for editors and validators."""
     hints = typing.get_type_hints(cls)

@@ -6,21 +6,21 @@ receipt `receipts/NAME.json` is written last: key (function, arguments, input ha
 outputs with hashes, counts. A task whose receipt carries the same key is never run again; a task
 without one leaves only files that the next attempt overwrites with the same bytes.
 
-The engine moves no data: workers read and write files and return receipts. `local` processes here;
-anything that can run a function of JSON arguments can stand in for it.
+Nothing moves but names: workers read and write files and return receipts. Who the workers are is
+the engine's affair (`engines/`): processes here, a Ray cluster, a Slurm array. An engine is three
+functions, and may lose, repeat or reorder tasks as it must: the receipts decide.
 """
 
-import concurrent.futures
 import contextlib
 import ctypes
-import multiprocessing
+import importlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from signal import SIGKILL
+from typing import Any, Protocol
 
 from pretrain import store
 from pretrain.events import Log
@@ -39,6 +39,16 @@ class Task:
     inputs: dict[str, str] = field(default_factory=dict)
     weight: float = 1.0  # for the progress bar, for example bytes to read
 
+    def to_json(self) -> dict[str, Any]:
+        function = f"{self.function.__module__}:{self.function.__qualname__}"
+        return {**vars(self), "function": function, "outputs": list(self.outputs)}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Task":
+        module, _, name = value["function"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        return Task(**{**value, "function": function, "outputs": tuple(value["outputs"])})
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -48,14 +58,24 @@ class Receipt:
     counts: dict[str, Any]
 
 
+class Engine(Protocol):
+    """Runs tasks somewhere; `stop` may come at any time and leaves nothing running."""
+
+    def start(self, folder: Path, tasks: Sequence[Task], code: str) -> None: ...
+
+    def finished(self) -> Iterator[tuple[Task, Receipt]]: ...
+
+    def stop(self) -> None: ...
+
+
 def run_tasks(
-    folder: Path, tasks: Sequence[Task], code: str, workers: int, log: Log, what: str
+    folder: Path, tasks: Sequence[Task], code: str, engine: Engine, log: Log, what: str
 ) -> list[Receipt]:
     """The receipts of all tasks, in the order of the tasks; only those without one are run."""
     receipts: dict[str, Receipt] = {}
     waiting = []
     for task in tasks:
-        receipt = _valid_receipt(folder, task, code)
+        receipt = valid_receipt(folder, task, code)
         if receipt:
             receipts[task.name] = receipt
         else:
@@ -66,37 +86,17 @@ def run_tasks(
     total = sum(t.weight for t in tasks)
     done = total - sum(t.weight for t in waiting)
     with log.progress(stage, what, total) as advance:
-        for task, receipt in _run(folder, waiting, code, min(workers, len(waiting))):
-            receipts[task.name] = receipt
-            done += task.weight
-            advance(done, "")
+        if waiting:
+            engine.start(folder, waiting, code)
+            for task, receipt in engine.finished():
+                receipts[task.name] = receipt
+                done += task.weight
+                advance(done, "")
     return [receipts[t.name] for t in tasks]
 
 
-def _run(folder: Path, tasks: Sequence[Task], code: str, workers: int) -> Any:
-    if workers <= 1:
-        for task in tasks:
-            yield task, _perform(folder, task, code)
-        return
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(os.getpid(),),
-    )
-    try:
-        futures = {pool.submit(_perform, folder, task, code): task for task in tasks}
-        for future in concurrent.futures.as_completed(futures):
-            yield futures[future], future.result()
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _perform(folder: Path, task: Task, code: str) -> Receipt:
+def perform(folder: Path, task: Task, code: str) -> Receipt:
+    """Run one task here and write its receipt."""
     counts = task.function(folder, task.arguments)
     receipt = Receipt(
         name=task.name,
@@ -104,16 +104,12 @@ def _perform(folder: Path, task: Task, code: str) -> Receipt:
         outputs={name: store.hash_file(folder / name) for name in task.outputs},
         counts=counts,
     )
-    store.write_json(folder / "receipts" / f"{task.name}.json", vars(receipt))
+    store.write_json(folder / "receipts" / f"{task.name}.json", asdict(receipt))
     return receipt
 
 
-def _key(task: Task, code: str) -> str:
-    function = f"{task.function.__module__}.{task.function.__qualname__}"
-    return store.hash_json([function, task.arguments, task.inputs, list(task.outputs), code])
-
-
-def _valid_receipt(folder: Path, task: Task, code: str) -> Receipt | None:
+def valid_receipt(folder: Path, task: Task, code: str) -> Receipt | None:
+    """The receipt of a task that need not run again."""
     value = store.read_json_or_none(folder / "receipts" / f"{task.name}.json")
     if not value or value.get("key") != _key(task, code):
         return None
@@ -122,15 +118,15 @@ def _valid_receipt(folder: Path, task: Task, code: str) -> Receipt | None:
     return Receipt(**value)
 
 
+def _key(task: Task, code: str) -> str:
+    function = f"{task.function.__module__}.{task.function.__qualname__}"
+    return store.hash_json([function, task.arguments, task.inputs, list(task.outputs), code])
+
+
 def die_with_parent(parent: int) -> None:
     """Ask the kernel to end this process when its parent dies, even by SIGKILL (Linux)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            ctypes.CDLL(None).prctl(1, SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it died before we asked
         os._exit(1)
-
-
-def _start_worker(parent: int) -> None:
-    die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool

@@ -12,7 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Base modules may import each other in this order only: a later one may import earlier ones.
 BASE = [
-    "errors", "settings", "store", "document", "shards", "events", "tasks", "recipe", "flow",
+    "errors", "settings", "store", "document", "shards", "events", "tasks", "engines", "recipe",
+    "flow",
 ]  # fmt: skip
 # A folder may import the base modules, itself, and the folders named here.
 MAY_IMPORT = {
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "publish": {"evaluate", "train", "model", "tokenize", "parallel"},
     "plan": {"model", "train", "parallel"},
     "report": set(),
+    "lineage": {"collect", "curate", "tokenize"},
 }
 TOP = {"cli", "__main__"}  # may import everything
 

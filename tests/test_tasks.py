@@ -9,6 +9,7 @@ import time
 import pytest
 
 from pretrain import store, tasks
+from pretrain.engines.local import Local
 from pretrain.events import Log
 
 
@@ -28,7 +29,11 @@ def make(n, inputs=None):
 
 
 def run(folder, todo, code="1", workers=1):
-    return tasks.run_tasks(folder, todo, code, workers, Log(quiet=True), "work")
+    engine = Local(workers)
+    try:
+        return tasks.run_tasks(folder, todo, code, engine, Log(quiet=True), "work")
+    finally:
+        engine.stop()
 
 
 def ran(folder):

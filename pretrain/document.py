@@ -19,6 +19,8 @@ DOCUMENT = pa.schema(
         ("url", pa.string()),
         ("license", pa.string()),
         ("date", pa.string()),
+        ("digest", pa.string()),  # of the record as its source states it: 'sha1:…' of a WARC
+        ("tags", pa.list_(pa.string())),  # what the reader saw: 'vendored', 'language:rust', …
         ("language_hint", pa.string()),
         ("text", pa.large_string()),
     ]
@@ -35,11 +37,23 @@ REJECT = pa.schema(
         ("kind", pa.string()),
         ("reason", pa.string()),
         ("detail", pa.string()),
+        ("records", pa.int64()),  # how many the range holds; 1 but for damage that hides several
     ]
 )
 
-# One change made to a text by curation: bytes [start, end) of the text before it, and what it was.
-EDIT = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("what", pa.string())])
+# One change made to a text by curation: bytes [start, end) of the text before its step, what stood
+# there, what stands there now, and the rule with its version. Edits of one step lie in order and
+# apart; step 0 (lines) refers to the normalised text, step 1 (all others) to the text after it.
+EDIT = pa.struct(
+    [
+        ("step", pa.int8()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("what", pa.string()),
+        ("replacement", pa.string()),
+        ("by", pa.string()),
+    ]
+)
 
 # What `curate` keeps.
 KEPT = pa.schema(

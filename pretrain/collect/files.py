@@ -1,243 +1,90 @@
-"""Whole files: text and source code cut into documents, HTML pages extracted.
+"""Whole files of every kind that a suffix tells: text, pages, papers, books and archives of them.
 
-A text longer than `split_bytes` is cut at the last blank line that fits, else at a line's end, else
-between two characters; the parts are exact byte ranges whose concatenation is the file. A file that
-is not in the encoding, or holds NUL bytes at its beginning, is quarantined whole: half a file of
-another encoding is as wrong as all of it. An HTML page is one document whose range is the page.
-Reasons: not_utf8 (named after the encoding), binary, too_long (HTML); dropped: empty, no_text.
+    file ──┬ text                 cut into exact byte ranges                      text.py
+           ├ html latex epub pdf  one document, parsed in a watched process       pages.py
+           └ tar zip              each member is a file again                     archives.py
+
+Compression (.gz .zst .bz2 .xz) may surround any of them. A file whose name tells no more than that,
+as of arXiv's papers, is known by its first bytes. A file of another suffix that the recipe names is
+text; in an archive it is dropped as `suffix`.
 """
 
-import codecs
+import itertools
+import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
-from pretrain import store
-from pretrain.collect import streams
-from pretrain.collect.guard import Extract
+from pretrain.collect import archives, compression, pages, streams, tar, text
 from pretrain.collect.ledger import Ledger
-from pretrain.collect.lines import BOM
-from pretrain.collect.listing import COMPRESSED, HTML, Entry, is_remote
+from pretrain.collect.listing import Entry, is_remote
+from pretrain.collect.members import (
+    ARCHIVES,
+    NESTED_FACTOR,
+    Member,
+    chosen,
+    format_of,
+    is_compressed,
+)
 from pretrain.collect.settings import Source
 from pretrain.collect.streams import Damage
 
-BINARY_BYTES = 8192  # a NUL byte among the first so many marks a binary file
+_TEX = re.compile(
+    rb"^[^%\n]*\\(?:document(?:class|style)|begin|input|magnification|section|def)\b", re.M
+)
 
 
-class Segment(NamedTuple):
-    """Verified bytes without a gap: the whole file, unless parts of it are damaged."""
-
-    base: int
-    file: IO[bytes]
-    n_bytes: int
-
-
-def read(entry: Entry, source: Source, ledger: Ledger, extract: Extract) -> None:
-    """One file (plain, .gz, .zst) into the ledger."""
-    if entry.address.lower().endswith(tuple(s + c for s in HTML for c in COMPRESSED)):
-        read_html(entry, source, ledger, extract)
-    else:
-        read_text(entry, source, ledger)
+def read(entry: Entry, source: Source, ledger: Ledger, guard: Any) -> None:
+    """One file, with all that lies in it, into the ledger."""
+    with streams.opened(entry.address, ledger.folder) as file:
+        ledger.read_bytes(streams.count_bytes(file))
+        url = entry.address if is_remote(entry.address) and "http" in entry.address[:5] else None
+        read_member(Member(entry.address, file, url, 0), source, ledger, guard)
 
 
 def read_text(entry: Entry, source: Source, ledger: Ledger) -> None:
-    """The documents of one text file."""
+    """The documents of a file that is text, whatever its suffix says."""
     with streams.opened(entry.address, ledger.folder) as file:
         ledger.read_bytes(streams.count_bytes(file))
-        any_part = False
-        for part in segments(streams.blocks(file, entry.address, ledger.folder), ledger.folder):
-            any_part = True
-            if isinstance(part, Damage):
-                ledger.take()
-                ledger.quarantine(*part)
-            else:
-                _text(part, entry, source, ledger)
-    if not any_part:
+        text.read(compression.blocks(file, entry.address, ledger.folder), source, ledger)
+
+
+def read_member(member: Member, source: Source, ledger: Ledger, guard: Any) -> None:
+    """A file by its format: the way on for files and for members of archives."""
+    most = source.max_record_bytes * NESTED_FACTOR if member.depth else None
+    blocks = compression.blocks(member.file, member.name, ledger.folder, most)
+    kind = format_of(member.name)
+    if not kind and is_compressed(member.name):
+        kind, blocks = by_first_bytes(blocks)
+    elif not kind and (not member.depth or chosen(member.name, source)):
+        kind = "text"  # the recipe names it
+    if kind == "tar" and member.depth >= archives.DEPTH:
         ledger.take()
-        ledger.drop(0, 0, "empty")
-
-
-def segments(blocks: Iterable[bytes | Damage], folder: Path) -> Iterator[Segment | Damage]:
-    """The runs of bytes between damaged parts, each as a temporary file."""
-    base = n_bytes = 0
-    spool = streams.new_spool(folder)
-    try:
-        for block in blocks:
-            if isinstance(block, Damage):
-                if n_bytes:
-                    yield Segment(base, spool, n_bytes)
-                    base, n_bytes = base + n_bytes, 0
-                    spool.close()
-                    spool = streams.new_spool(folder)
-                yield block
-            else:
-                with store.disk_errors(folder):
-                    spool.write(block)
-                n_bytes += len(block)
-        if n_bytes:
-            yield Segment(base, spool, n_bytes)
-    finally:
-        spool.close()
-
-
-def _text(part: Segment, entry: Entry, source: Source, ledger: Ledger) -> None:
-    wide = "\n".encode(source.encoding) != b"\n"  # UTF-16 and its like are full of NUL bytes
-    part.file.seek(0)
-    head = part.file.read(BINARY_BYTES)
-    if b"\0" in head and not wide and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        ledger.take()
-        detail = f"NUL byte at {part.base + head.index(0)}"
-        ledger.quarantine(part.base, part.n_bytes, "binary", detail)
-        return
-    bad = first_bad_byte(part.file, source.encoding)
-    if bad is not None:
-        ledger.take()
-        detail = f"byte {part.base + bad}"
-        ledger.quarantine(part.base, part.n_bytes, source.not_encoding, detail)
-        return
-    if codecs.lookup(source.encoding).name == "utf-8":
-        pieces = split(part.file, part.n_bytes, source.split_bytes)
-        if part.base == 0 and head.startswith(BOM):
-            pieces = _without_bom(pieces)
+        ledger.quarantine(0, streams.count_bytes(member.file), "nested", "an archive by its bytes")
+    elif kind in ARCHIVES:
+        is_tar = kind == "tar"
+        archives.read(member, blocks, is_tar, source, ledger, guard, read_member)
+    elif kind == "text":
+        text.read(blocks, source, ledger, member.url)
+    elif kind:
+        pages.read(blocks, kind, member.url, source, ledger, guard)
     else:
-        pieces = _split_decoded(part.file, part.n_bytes, source)
-    url = entry.address if is_remote(entry.address) and "http" in entry.address[:5] else None
-    for offset, length, text in pieces:
         ledger.take()
-        if not text or text.isspace():
-            ledger.drop(part.base + offset, length, "empty")
-        else:
-            ledger.keep(part.base + offset, length, text, url, language=source.language)
+        ledger.drop(0, streams.count_bytes(member.file), "suffix", "nothing reads such files")
 
 
-def first_bad_byte(file: IO[bytes], encoding: str) -> int | None:
-    """Where the file stops being text of this encoding, or None where it is."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    file.seek(0)
-    position = 0
-    while True:
-        piece = file.read(streams.BLOCK_BYTES)
-        n_pending = len(decoder.getstate()[0])
-        try:
-            decoder.decode(piece, final=not piece)
-        except UnicodeDecodeError as error:
-            return position - n_pending + error.start
-        if not piece:
-            return None
-        position += len(piece)
-
-
-def split(file: IO[bytes], n_bytes: int, split_bytes: int) -> Iterator[tuple[int, int, str]]:
-    """(offset, length, text) of parts of at most `split_bytes` whose concatenation is the file.
-
-    The file is valid UTF-8. A cut lies in the last three quarters of what fits, so that no sliver
-    is left.
-    """
-    offset = 0
-    while offset < n_bytes:
-        file.seek(offset)
-        window = file.read(split_bytes + 1)
-        length = len(window) if len(window) <= split_bytes else _cut(window, split_bytes)
-        yield offset, length, window[:length].decode("utf-8")
-        offset += length
-
-
-def _cut(window: bytes, split_bytes: int) -> int:
-    least = split_bytes // 4
-    blank = max(
-        window.rfind(mark, least, split_bytes) + len(mark) if mark in window else 0
-        for mark in (b"\n\n", b"\n\r\n")
-    )
-    if blank > least:
-        return blank
-    newline = window.rfind(b"\n", least, split_bytes) + 1
-    if newline > least:
-        return newline
-    at = split_bytes
-    while window[at] & 0xC0 == 0x80:  # in the middle of a character
-        at -= 1
-    return at
-
-
-def _without_bom(pieces: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    for offset, length, text in pieces:
-        if offset == 0:
-            yield len(BOM), length - len(BOM), text[1:]
-        else:
-            yield offset, length, text
-
-
-def _split_decoded(file: IO[bytes], n_bytes: int, source: Source) -> Iterator[tuple[int, int, str]]:
-    """Parts of a text in another encoding; whole where encoding again does not give its bytes."""
-    file.seek(0)
-    data = file.read()
-    text = data.decode(source.encoding)
-    name = source.encoding
-    start = 0
-    for bom, exact in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if codecs.lookup(name).name == "utf-16" and data.startswith(bom):
-            name, start = exact, len(bom)
-    try:
-        again = text.encode(name)
-    except UnicodeEncodeError:
-        again = b""
-    if again != data[start:]:
-        yield 0, n_bytes, text
-        return
-    n_characters = max(1, len(text) * source.split_bytes // max(1, n_bytes))
-    at = 0
-    while at < len(text):
-        end = len(text)
-        if end - at > n_characters:
-            least, most = at + n_characters // 4, at + n_characters
-            blank, newline = text.rfind("\n\n", least, most), text.rfind("\n", least, most)
-            end = blank + 2 if blank >= 0 else newline + 1 if newline >= 0 else most
-        part = text[at:end]
-        length = len(part.encode(name))
-        yield start, length, part
-        at, start = end, start + length
-
-
-def read_html(entry: Entry, source: Source, ledger: Ledger, extract: Extract) -> None:
-    """The document of one HTML file."""
-    data = bytearray()
-    n_bytes = 0
-    damages: list[Damage] = []
-    with streams.opened(entry.address, ledger.folder) as file:
-        ledger.read_bytes(streams.count_bytes(file))
-        for block in streams.blocks(file, entry.address, ledger.folder):
-            if isinstance(block, Damage):
-                damages.append(block)
-                continue
-            n_bytes += len(block)
-            if n_bytes <= source.max_record_bytes:
-                data += block
-    for damage in damages:
-        ledger.take()
-        ledger.quarantine(*damage)
-    if damages and not n_bytes:
-        return
-    ledger.take()
-    if damages:  # what is left of a page is no page
-        ledger.quarantine(0, n_bytes, damages[0].reason, "rest of a damaged page")
-    elif n_bytes > source.max_record_bytes:
-        detail = f"more than {source.max_record_bytes} bytes"
-        ledger.quarantine(0, n_bytes, "too_long", detail)
-    elif not data or data.isspace():
-        ledger.drop(0, n_bytes, "empty")
-    elif b"\0" in data[:BINARY_BYTES] and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        ledger.quarantine(0, n_bytes, "binary", f"NUL byte at {data.index(0)}")
+def by_first_bytes(
+    blocks: Iterable[bytes | Damage],
+) -> tuple[str, Iterator[bytes | Damage]]:
+    """The format of a file without a telling name, and its blocks again."""
+    blocks = iter(blocks)
+    first = next(blocks, b"")
+    head = first if isinstance(first, bytes) else b""
+    if tar.looks_like_tar(head):
+        kind = "tar"
+    elif head.startswith(b"%PDF-"):
+        kind = "pdf"
+    elif head.startswith(b"%!"):
+        kind = ""  # PostScript
     else:
-        _page(bytes(data), entry, source, ledger, extract)
-
-
-def _page(data: bytes, entry: Entry, source: Source, ledger: Ledger, extract: Extract) -> None:
-    page: dict[str, Any] = extract(data)
-    if page["reason"]:
-        ledger.quarantine(0, len(data), page["reason"], page["detail"])
-    elif not page["text"] or page["text"].isspace():
-        ledger.drop(0, len(data), "no_text")
-    else:
-        url = entry.address if is_remote(entry.address) and "http" in entry.address[:5] else None
-        language = source.language or page["language"]
-        ledger.keep(0, len(data), page["text"], url, None, page["date"], language)
+        kind = "latex" if _TEX.search(head) else "text"
+    return kind, itertools.chain([first] if first else [], blocks)

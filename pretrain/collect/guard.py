@@ -1,10 +1,11 @@
-"""The process that extracts HTML, watched: one hostile page costs no neighbour.
+"""The processes that parse what strangers wrote, watched: one hostile page costs no neighbour.
 
 All of four measured extractors hang on a 2 MB page of 200,000 attributes, and none can be
-interrupted from within. So pages go to a child process (`extract.py`) that lives on from page to
-page and is started anew only after a page that killed it. Its limit is CPU time, not wall time, so
-that the verdict on a page does not depend on what else the machine does; a wall limit ten times as
-long catches a child that sleeps. Reasons: extract_timeout, extract_memory, extract_failed.
+interrupted from within. So files go to a child process (`extract.py`), one for each kind of file,
+that lives on from file to file and is started anew only after one that killed it. Its limit is CPU
+time, not wall time, so that the verdict does not depend on what else the machine does; a wall limit
+ten times as long catches a child that sleeps. Reasons: extract_timeout, extract_memory,
+extract_failed.
 """
 
 import contextlib
@@ -22,10 +23,10 @@ from typing import Any
 import orjson
 
 import pretrain
-from pretrain.collect import extract
+from pretrain.collect import extract, extras
 from pretrain.errors import PretrainError
 
-Extract = Callable[[bytes], dict[str, Any]]
+Extract = Callable[..., dict[str, Any]]  # (data, kind="html"): text, language, date, reason, …
 WALL_FACTOR = 10
 
 
@@ -34,11 +35,15 @@ class _Gone(Exception):
 
 
 class Guard:
-    """`guard(data)` is the page's text, or the reason why there is none; use as a context."""
+    """`guard(data, kind)` is a file's text, or the reason why there is none; use as a context.
 
-    def __init__(self, seconds: float, megabytes: int) -> None:
+    Kinds are those of `extract.KINDS`; pages go to the extractor that the source names.
+    """
+
+    def __init__(self, seconds: float, megabytes: int, extractor: str = "resiliparse") -> None:
         self.seconds, self.megabytes = seconds, megabytes
-        self.child: subprocess.Popen[bytes] | None = None
+        self.html = "html-strict" if extractor == "trafilatura" else "html"
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Guard":
         return self
@@ -49,36 +54,43 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end()
+        for kind_of_file in list(self.children):
+            self._end(kind_of_file)
 
-    def __call__(self, data: bytes) -> dict[str, Any]:
-        """What `extract.page` gives, or {"reason", "detail"} where it gave nothing."""
-        if self.child is None:
-            self.child = self._start()
+    def __call__(self, data: bytes, kind: str = "html") -> dict[str, Any]:
+        """What the parser gives, or {"reason", "detail"} where it gave nothing.
+
+        Raises: PretrainError where the parser is not installed or does not start.
+        """
+        kind = self.html if kind == "html" else kind
+        child = self.children.get(kind) or self._start(kind)
         deadline = time.monotonic() + WALL_FACTOR * self.seconds + 1
         late = False
         try:
-            self._write(len(data).to_bytes(4, "big") + data)
-            n_bytes = int.from_bytes(self._read(4, deadline), "big")
-            answer: dict[str, Any] = orjson.loads(self._read(n_bytes, deadline))
+            _write(child, len(data).to_bytes(4, "big") + data)
+            n_bytes = int.from_bytes(_read(child, 4, deadline), "big")
+            answer: dict[str, Any] = orjson.loads(_read(child, n_bytes, deadline))
             if answer["reason"] == "extract_memory":  # what it holds must not weigh on the next
-                self._end()
+                self._end(kind)
             return answer
         except TimeoutError:
             late = True
         except (_Gone, BrokenPipeError):
             pass
-        code = self._end()
+        code = self._end(kind)
         if late or code in (-signal.SIGPROF, -signal.SIGXCPU):
             return {"reason": "extract_timeout", "detail": f"more than {self.seconds:g} s"}
         if code == -signal.SIGKILL:  # not by us: the kernel ran out of memory
             return {"reason": "extract_memory", "detail": "killed"}
         return {"reason": "extract_failed", "detail": f"the extractor ended with code {code}"}
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, kind: str) -> "subprocess.Popen[bytes]":
+        _, package, extra = extract.KINDS[kind]
+        if package:
+            extras.require(package, extra, f"a source of kind {kind}")
         root = str(Path(pretrain.__file__).parents[1])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-        limits = [str(os.getpid()), str(self.seconds), str(self.megabytes)]
+        limits = [str(os.getpid()), str(self.seconds), str(self.megabytes), kind]
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", extract.__name__, *limits],
             stdin=subprocess.PIPE,
@@ -86,43 +98,23 @@ class Guard:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": path},
         )
-        self.child = child
-        # A first page, so that an extractor that cannot start at all is no fault of the data.
+        self.children[kind] = child
+        # A first file, so that a parser that cannot start at all is no fault of the data.
         try:
-            self._write((8).to_bytes(4, "big") + b"<p>a</p>")
-            self._read(int.from_bytes(self._read(4, time.monotonic() + 60), "big"), None)
+            _write(child, (8).to_bytes(4, "big") + b"<p>a</p>")
+            _read(child, int.from_bytes(_read(child, 4, time.monotonic() + 60), "big"), None)
         except (_Gone, BrokenPipeError, TimeoutError) as error:
-            code = self._end()
+            code = self._end(kind)
             raise PretrainError(
-                f"collect: the HTML extractor does not start (exit code {code}); must run: "
-                f"{sys.executable} -m {extract.__name__}; mend the installation of resiliparse"
+                f"collect: the parser of {kind} does not start (exit code {code}); must run: "
+                f"{sys.executable} -m {extract.__name__}; mend the installation of "
+                f"{package or 'resiliparse'}"
             ) from error
         return child
 
-    def _write(self, data: bytes) -> None:
-        assert self.child is not None
-        assert self.child.stdin is not None
-        self.child.stdin.write(data)
-        self.child.stdin.flush()
-
-    def _read(self, n_bytes: int, deadline: float | None) -> bytes:
-        assert self.child is not None
-        assert self.child.stdout is not None
-        pieces = []
-        while n_bytes:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self.child.stdout], [], [], wait)[0]:
-                raise TimeoutError
-            piece = os.read(self.child.stdout.fileno(), min(n_bytes, 1 << 20))
-            if not piece:
-                raise _Gone
-            pieces.append(piece)
-            n_bytes -= len(piece)
-        return b"".join(pieces)
-
-    def _end(self) -> int | None:
-        """End the child; its exit code, that of its own end where it had ended already."""
-        child, self.child = self.child, None
+    def _end(self, kind: str) -> int | None:
+        """End a child; its exit code, that of its own end where it had ended already."""
+        child = self.children.pop(kind, None)
         if child is None:
             return None
         assert child.stdin is not None
@@ -136,3 +128,24 @@ class Guard:
             return child.wait()
         finally:
             child.stdout.close()
+
+
+def _write(child: "subprocess.Popen[bytes]", data: bytes) -> None:
+    assert child.stdin is not None
+    child.stdin.write(data)
+    child.stdin.flush()
+
+
+def _read(child: "subprocess.Popen[bytes]", n_bytes: int, deadline: float | None) -> bytes:
+    assert child.stdout is not None
+    pieces = []
+    while n_bytes:
+        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([child.stdout], [], [], wait)[0]:
+            raise TimeoutError
+        piece = os.read(child.stdout.fileno(), min(n_bytes, 1 << 20))
+        if not piece:
+            raise _Gone
+        pieces.append(piece)
+        n_bytes -= len(piece)
+    return b"".join(pieces)

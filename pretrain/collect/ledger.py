@@ -14,6 +14,7 @@ the size of its files. They become visible together, when all is written.
 
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -123,7 +124,10 @@ class Ledger:
         license: str | None = None,
         date: str | None = None,
         language: str | None = None,
+        digest: str | None = None,
+        tags: Sequence[str] = (),
     ) -> None:
+        """A record that became a document."""
         self.of_file["documents"] += 1
         n_bytes = len(text) if text.isascii() else len(text.encode())
         self.counts["text_bytes"] += n_bytes
@@ -131,7 +135,7 @@ class Ledger:
         identity = document_id(self.source, self.path, offset)
         where = (identity, self.source, self.path, offset, length)
         self.tables["documents"].append(
-            *where, url, license, date, language, text, n_bytes=n_bytes + 256
+            *where, url, license, date, digest, list(tags), language, text, n_bytes=n_bytes + 256
         )
 
     def drop(self, offset: int, length: int, reason: str, detail: str = "") -> None:
@@ -152,7 +156,7 @@ class Ledger:
         self.counts["rejects"] += 1
         detail = detail.encode("utf-8", "backslashreplace").decode()
         self.tables["rejects"].append(
-            self.source, self.path, offset, length, kind, reason, detail, n_bytes=256
+            *(self.source, self.path, offset, length, kind, reason, detail, n_records), n_bytes=256
         )
 
     def finish(self) -> None:

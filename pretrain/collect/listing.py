@@ -24,17 +24,32 @@ from pretrain.collect.settings import Source
 from pretrain.errors import DataError
 
 COMPRESSED = ("", ".gz", ".zst")
-TEXT = (".txt", ".md", ".rst", ".tex")
+COMPRESSED_FILES = (*COMPRESSED, ".bz2", ".xz")  # of kinds that read through compression.py
+TEXT = (".txt", ".md", ".markdown", ".rst")
 HTML = (".html", ".htm", ".xhtml")
+TAR = (".tar", ".tgz", ".tzst", ".tbz2", ".txz")
 CODE = (
     *(".py", ".pyi", ".pyx", ".js", ".ts", ".c", ".h", ".cc", ".cpp", ".hpp", ".java", ".go"),
     *(".rs", ".rb", ".php", ".sh", ".sql", ".scala", ".r", ".jl", ".lua"),
 )
+# What `files` makes of a suffix, the first that fits; members of archives too.
+FORMATS = {
+    "html": HTML,
+    "latex": (".tex", ".ltx"),
+    "epub": (".epub",),
+    "pdf": (".pdf",),
+    "tar": TAR,
+    "zip": (".zip",),
+    "text": (*TEXT, *CODE),
+}
 SUFFIXES = {
-    "files": (*TEXT, *HTML, *CODE),
+    "files": tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes),
     "jsonl": (".jsonl", ".ndjson"),
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet", ".pq"),
+    "warc": (".warc", ".arc", ".wet", ".wat"),
+    "common-crawl": (".parquet",),
+    "wikipedia": (".xml",),
 }
 # What an address may tell about its content, the surest first.
 _STAMPS = (
@@ -85,6 +100,14 @@ def list_source(source: Source) -> Listing:
         from pretrain.collect import environment
 
         entries = list(environment.entries(source.part))
+    elif source.kind == "hf":
+        from pretrain.collect import hub
+
+        entries = [e for path in source.paths for e in hub.entries(path, source)]
+    elif source.kind == "code":
+        from pretrain.collect import code
+
+        entries = [e for path in source.paths for e in code.entries(path, skipped)]
     else:
         found: dict[str, Entry] = {}
         for path in source.paths:
@@ -157,7 +180,8 @@ def _accepts(name: str, source: Source, explicit: bool) -> bool:
     """Whether a file is read; one that the recipe names itself needs no known suffix."""
     if source.suffixes:
         return name.endswith(tuple(s if s.startswith(".") else f".{s}" for s in source.suffixes))
-    known = tuple(s + c for s in SUFFIXES[source.kind] for c in COMPRESSED)
+    compressed = COMPRESSED_FILES if source.kind in ("files", "wikipedia") else COMPRESSED
+    known = tuple(s + c for s in SUFFIXES[source.kind] for c in compressed)
     return explicit or name.lower().endswith(known)
 
 

@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrain import settings
-from pretrain.collect import environment, files, jsonl, parquet, streams, tables
+from pretrain.collect import (
+    code,
+    crawl,
+    environment,
+    files,
+    hub,
+    jsonl,
+    optout,
+    parquet,
+    streams,
+    tables,
+    warc,
+    wikipedia,
+)
 from pretrain.collect.guard import Guard
 from pretrain.collect.ledger import Ledger, output_names
 from pretrain.collect.listing import Entry, Listing, group, list_source
 from pretrain.collect.settings import Source
-from pretrain.errors import DataError
+from pretrain.errors import DataError, PretrainError
 from pretrain.tasks import Receipt, Task
 
 if TYPE_CHECKING:
@@ -31,17 +44,21 @@ READERS: dict[str, Callable[[Entry, Source, Ledger, Any], None]] = {
     "jsonl": jsonl.read,
     "csv": tables.read,
     "parquet": parquet.read,
+    "warc": warc.read,
+    "wikipedia": wikipedia.read,
+    "code": code.read,
+    "hf": hub.read,
     "python-environment": environment.read,
 }
 
 
 def inputs(recipe: "Recipe") -> dict[str, Any]:
     """source -> hash of the names, sizes and times of its files: part of the stage's key."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, source in recipe.collect.sources.items():
         try:
-            found[name] = list_source(source).fingerprint()
-        except DataError as error:  # `run` says so; `status` must not stop at a missing network
+            found[name] = [list_source(source).fingerprint(), optout.inputs(source.opt_out)]
+        except PretrainError as error:  # `run` says so; `status` must not stop at a missing network
             found[name] = str(error)
     return found
 
@@ -49,11 +66,11 @@ def inputs(recipe: "Recipe") -> dict[str, Any]:
 def run(stage: "Stage") -> dict[str, Any]:
     """Collect every source; the counts of the stage."""
     listings = {name: _list(name, source) for name, source in stage.settings.sources.items()}
-    tasks, owners = [], []
+    tasks: list[Task] = []
+    owners: list[str] = []
     for name, listing in listings.items():
-        for number, entries in enumerate(group(listing.entries, stage.settings.shard_bytes)):
-            tasks.append(_task(stage, f"{name}-{number:05d}", name, entries))
-            owners.append(name)
+        tasks += _tasks(stage, name, listing)
+        owners += [name] * (len(tasks) - len(owners))
     receipts = stage.run_tasks(tasks, "reading")
     by_source = {}
     for name, listing in listings.items():
@@ -66,6 +83,7 @@ def run(stage: "Stage") -> dict[str, Any]:
             "text (the records are in collect/rejects; recipe table collect.sources)"
         )
     for name, own in by_source.items():
+        _check_quarantine(name, own, stage.settings.max_quarantined)
         if not own["documents"]:
             hint = f"; see collect/rejects/{name}-*.parquet for what each record was"
             if "no_text" in own["reasons"]["quarantined"]:
@@ -87,6 +105,15 @@ def _list(name: str, source: Source) -> Listing:
     return listing
 
 
+def _tasks(stage: "Stage", name: str, listing: Listing) -> list[Task]:
+    """The tasks that read one source."""
+    source = stage.settings.sources[name]
+    if source.kind == "common-crawl":
+        return crawl.tasks(stage, name, source, listing.entries)
+    groups = group(listing.entries, stage.settings.shard_bytes)
+    return [_task(stage, f"{name}-{i:05d}", name, entries) for i, entries in enumerate(groups)]
+
+
 def _task(stage: "Stage", task: str, name: str, entries: list[Entry]) -> Task:
     own = stage.settings
     return Task(
@@ -96,22 +123,24 @@ def _task(stage: "Stage", task: str, name: str, entries: list[Entry]) -> Task:
             "task": task,
             "source": name,
             "settings": settings.resolved(own.sources[name]),
-            "html_seconds": own.html_seconds,
-            "html_megabytes": own.html_megabytes,
+            "extract_seconds": own.extract_seconds,
+            "extract_megabytes": own.extract_megabytes,
             "entries": [e.to_json() for e in entries],
         },
         outputs=output_names(task),
+        inputs=optout.inputs(own.sources[name].opt_out),
         weight=float(sum(e.n_bytes or 0 for e in entries)),
     )
 
 
 def collect(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     """The task: read its files into one shard. Its counts are `Ledger.totals`."""
-    table = {k: v for k, v in arguments["settings"].items() if v is not None}
-    source = settings.parse(Source, table, f"collect.sources.{arguments['source']}")
+    name = f"collect.sources.{arguments['source']}"
+    source: Source = settings.again(Source, arguments["settings"], name)
     reader = READERS[source.kind]
     folder.mkdir(parents=True, exist_ok=True)  # for temporary files
-    guard = Guard(arguments["html_seconds"], arguments["html_megabytes"])
+    limits = arguments["extract_seconds"], arguments["extract_megabytes"]
+    guard = Guard(*limits, source.extractor)
     ledger = Ledger(folder, arguments["task"], arguments["source"], source.license)
     with guard, ledger:
         for value in arguments["entries"]:
@@ -126,6 +155,19 @@ def collect(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
                 ledger.quarantine(0, entry.n_bytes or 0, "unreadable", str(error))
             ledger.finish()
     return ledger.totals()
+
+
+def _check_quarantine(name: str, counts: dict[str, Any], limit: float) -> None:
+    """Stop where too much of a source cannot be read; one record alone is never too much."""
+    n, whole = counts["quarantined"], counts["records_in"]
+    if n <= 1 or n <= limit * whole:
+        return
+    why = ", ".join(f"{reason} {k:,}" for reason, k in counts["reasons"]["quarantined"].items())
+    raise DataError(
+        f"collect: source '{name}': {n:,} of {whole:,} records ({n / whole:.1%}) cannot be read: "
+        f"{why}; the limit is {limit:.1%}; look at collect/rejects/{name}-*.parquet, then mend the "
+        "source, or set collect.max_quarantined and run again: what was read is not read again"
+    )
 
 
 def _sum(receipts: list[Receipt]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Offsets of records count the bytes that were handed on.
 """
 
 import contextlib
+import functools
 import shutil
 import tempfile
 import zlib
@@ -30,6 +31,7 @@ BOMB_BYTES = 16 << 20
 BOMB_RATIO = 1000
 # A zstd frame makes up to 128 KiB of 4 bytes, so it is fed little at a time to bound its output.
 ZSTD_PIECE_BYTES = 1 << 10
+DICTIONARY_BYTES = 16 << 20
 
 
 class Unreadable(Exception):
@@ -43,6 +45,15 @@ class Damage(NamedTuple):
     length: int
     reason: str  # 'truncated', 'corrupt' or 'bomb'
     detail: str
+
+
+class Member(NamedTuple):
+    """Compressed bytes [start, start + length) and the file of what they hold, of `n_bytes`."""
+
+    start: int
+    length: int
+    text: IO[bytes]
+    n_bytes: int
 
 
 class _Broken(Exception):
@@ -63,7 +74,8 @@ def opened(address: str, folder: Path) -> Iterator[IO[bytes]]:
 
                 file = stack.enter_context(fsspec.open(address, "rb"))
             else:
-                file = stack.enter_context(open(address, "rb"))
+                # One buffer holds many members of a web archive: fewer calls of the kernel.
+                file = stack.enter_context(open(address, "rb", buffering=BLOCK_BYTES))
             if not file.seekable():  # a web server that cannot give ranges
                 copy = stack.enter_context(new_spool(folder))
                 shutil.copyfileobj(file, copy, BLOCK_BYTES)
@@ -76,10 +88,29 @@ def opened(address: str, folder: Path) -> Iterator[IO[bytes]]:
 
 def blocks(file: IO[bytes], name: str, folder: Path) -> Iterator[bytes | Damage]:
     """The verified bytes of an open file in blocks of at most 1 MiB; `name` tells its format."""
+    found = _format(file, name)
+    return _verified(file, *found, folder) if found else _pieces(file)
+
+
+def members(file: IO[bytes], name: str, folder: Path) -> Iterator[Member | Damage]:
+    """The verified members of an open file one by one; a plain file is one, itself.
+
+    The text of a member is closed when the next is asked for.
+    """
+    found = _format(file, name)
+    if found:
+        return _members(file, *found, folder)
+    n_bytes = count_bytes(file)
+    return iter([Member(0, n_bytes, file, n_bytes)])
+
+
+def _format(file: IO[bytes], name: str) -> tuple[bytes, Callable[..., int]] | None:
+    """The magic number and the decoder of a file's members; None where it is plain."""
     for suffix, (magic, decode) in FORMATS.items():
         if name.lower().endswith(suffix):
-            return _verified(file, magic, decode, folder)
-    return _pieces(file)
+            dictionary = _dictionary(file) if decode is _unzstd else None
+            return magic, functools.partial(decode, dictionary=dictionary) if dictionary else decode
+    return None
 
 
 def count_bytes(file: IO[bytes]) -> int:
@@ -118,6 +149,16 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 def _verified(
     file: IO[bytes], magic: bytes, decode: Callable[..., int], folder: Path
 ) -> Iterator[bytes | Damage]:
+    for member in _members(file, magic, decode, folder):
+        if isinstance(member, Damage):
+            yield member
+        else:
+            yield from _pieces(member.text)
+
+
+def _members(
+    file: IO[bytes], magic: bytes, decode: Callable[..., int], folder: Path
+) -> Iterator[Member | Damage]:
     end = count_bytes(file)
     position, bad_from, first = 0, 0, None
     while position < end:
@@ -132,8 +173,9 @@ def _verified(
             if first is not None:
                 yield Damage(bad_from, position - bad_from, first.reason, first.detail)
                 first = None
+            n_bytes = spool.tell()
             spool.seek(0)
-            yield from _pieces(spool)
+            yield Member(position, following - position, spool, n_bytes)
         position = _behind_zeros(file, following)
     if first is not None:
         yield Damage(bad_from, end - bad_from, first.reason, first.detail)
@@ -143,12 +185,13 @@ def _gunzip(file: IO[bytes], start: int, spool: IO[bytes], folder: Path) -> int:
     """Decompress the gzip member at `start` into `spool`; the position behind it."""
     engine = zlib.decompressobj(31)  # 31: a gzip header and trailer, both checked
     file.seek(start)
-    position, made = start, 0
+    position, made, n_next = start, 0, 1 << 12
     while not engine.eof:
         piece = engine.unconsumed_tail
         if not piece:
-            piece = _read(file, 1 << 16)
+            piece = _read(file, n_next)
             position += len(piece)
+            n_next = min(2 * n_next, 1 << 16)  # most members are small: little is read twice
         if not piece:
             raise _Broken("truncated", f"gzip member at byte {start} has no end")
         try:
@@ -162,11 +205,20 @@ def _gunzip(file: IO[bytes], start: int, spool: IO[bytes], folder: Path) -> int:
     return position - len(engine.unused_data)
 
 
-def _unzstd(file: IO[bytes], start: int, spool: IO[bytes], folder: Path) -> int:
+def _unzstd(
+    file: IO[bytes], start: int, spool: IO[bytes], folder: Path, dictionary: Any = None
+) -> int:
     """Decompress the zstd frame at `start` into `spool`; the position behind it."""
     import zstandard
 
-    engine = zstandard.ZstdDecompressor().decompressobj()
+    file.seek(start)
+    head = _read(file, 8)
+    if _is_skippable(head):
+        following = start + 8 + int.from_bytes(head[4:], "little")
+        if following > file.seek(0, 2):
+            raise _Broken("truncated", f"skippable frame at byte {start} has no end")
+        return following
+    engine = zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj()
     file.seek(start)
     position, made = start, 0
     while not engine.eof:
@@ -183,6 +235,28 @@ def _unzstd(file: IO[bytes], start: int, spool: IO[bytes], folder: Path) -> int:
         with store.disk_errors(folder):
             spool.write(text)
     return position - len(engine.unused_data)
+
+
+def _is_skippable(head: bytes) -> bool:
+    return len(head) == 8 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50
+
+
+def _dictionary(file: IO[bytes]) -> Any:
+    """The dictionary of a .warc.zst, which lies in its first frame, itself packed or not."""
+    import zstandard
+
+    file.seek(0)
+    head = _read(file, 8)
+    n_bytes = int.from_bytes(head[4:], "little")
+    if head[:4] != b"\x5d\x2a\x4d\x18" or n_bytes > DICTIONARY_BYTES:
+        return None
+    data = _read(file, n_bytes)
+    try:
+        if data.startswith(b"\x28\xb5\x2f\xfd"):
+            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=DICTIONARY_BYTES)
+        return zstandard.ZstdCompressionDict(data)
+    except (zstandard.ZstdError, ValueError):
+        return None  # the frames that need it will say so
 
 
 FORMATS: dict[str, tuple[bytes, Callable[..., int]]] = {

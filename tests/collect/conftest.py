@@ -45,7 +45,8 @@ class Collected:
 
 
 def run_collect(runs: Path, sources: dict[str, Any], workers: int = 1, **own: Any) -> Collected:
-    recipe = settings.parse(Recipe, {"collect": {"sources": sources, **own}})
+    table = {"sources": sources, "max_quarantined": 1.0, **own}
+    recipe = settings.parse(Recipe, {"collect": table})
     flow.run_stage("collect", recipe, runs, workers, Log(quiet=True))
     folder = runs / "collect"
     counts = store.read_json(folder / "manifest.json")["counts"]

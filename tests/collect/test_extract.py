@@ -1,64 +1,28 @@
-import gzip
-import json
-from pathlib import Path
+"""The parsers behind the guard: one answer for a file, whatever the file does."""
 
 import pytest
 
-from pretrain.collect.extract import page
-
-PAGE = """<!doctype html><html lang="{lang}"><head><title>t</title>
-<meta property="article:published_time" content="2021-03-04T05:06:07Z">
-<script>var hidden = 1</script></head><body><nav><a href=/>Home</a></nav><main><h1>Heading</h1>
-<p>First paragraph of the text, which is long enough to count as content.</p>
-<div><div><ul><li>one</li><li>two</li></ul></div></div><pre>def f():
-    return 1</pre><table><tr><td>a</td><td>b</td></tr></table></main></body></html>"""
+from pretrain.collect import extract
 
 
-def test_main_text_keeps_lists_and_code_and_leaves_navigation_out() -> None:
-    answer = page(PAGE.format(lang="en").encode())
-    text = answer["text"]
-    assert answer["reason"] == ""
-    assert "Heading" in text
-    assert "First paragraph" in text
-    assert "• one" in text
-    assert "def f():\n    return 1" in text
-    assert "Home" not in text
-    assert "hidden" not in text
+def test_every_kind_has_its_parser_and_answers_in_one_form() -> None:
+    for kind, (_, package, _) in extract.KINDS.items():
+        if package:
+            pytest.importorskip(package, reason=f"the optional package {package} is not installed")
+        answer = extract.answer_to(kind, b"\\x" if kind == "latex" else b"{}")
+        assert {"text", "language", "date", "reason", "detail"} <= set(answer), kind
 
 
-def test_language_and_date_are_what_the_page_states() -> None:
-    answer = page(PAGE.format(lang="pt-BR").encode())
-    assert (answer["language"], answer["date"]) == ("pt", "2021-03-04T05:06:07Z")
-    assert page(PAGE.format(lang="not a code").encode())["language"] is None
-    answer = page(b"<p>Posted on <time datetime='2019-01-02'>then</time></p>")
-    assert (answer["language"], answer["date"]) == (None, "2019-01-02")
-    assert page(b"<p>Posted <time datetime='yesterday'>then</time></p>")["date"] is None
+def test_what_a_parser_raises_is_one_file_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract, "_parser", lambda kind: lambda data: 1 // 0)
+    answer = extract.answer_to("html", b"")
+    assert answer["reason"] == "extract_failed"
+    assert answer["detail"].startswith("ZeroDivisionError")
 
 
-@pytest.mark.parametrize(
-    ("encoding", "declared"),
-    [("utf-8", "utf-8"), ("iso-8859-1", "iso-8859-1"), ("shift_jis", "Shift_JIS")],
-)
-def test_declared_encodings(encoding: str, declared: str) -> None:
-    word = "日本語のページです" if encoding == "shift_jis" else "Käse für alle"
-    html = f'<html><head><meta charset="{declared}"></head><body><p>{word}</p></body></html>'
-    assert word in page(html.encode(encoding))["text"]
+def test_memory_that_is_not_there_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(data: bytes) -> dict:
+        raise MemoryError
 
-
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"<" * 1000, b"</p>" * 100, b"&#xd800;", b"\0<p>\0"])
-def test_odd_bytes_give_text_that_can_be_written(data: bytes) -> None:
-    page(data)["text"].encode()
-
-
-def test_articles_are_found_in_real_pages(data: Path) -> None:
-    """At least four fifths of the reference's words, over 20 real pages."""
-    folders = sorted(p.parent for p in (data / "web/readability").glob("*/source.html.gz"))
-    if not folders:
-        pytest.skip("no real pages there")
-    shares = []
-    for folder in folders:
-        expected = page(gzip.decompress((folder / "expected.html.gz").read_bytes()))["text"]
-        found = page(gzip.decompress((folder / "source.html.gz").read_bytes()))["text"]
-        words = set(expected.split())
-        shares.append(len(words & set(found.split())) / max(1, len(words)))
-    assert sum(shares) / len(shares) > 0.8, json.dumps(shares)
+    monkeypatch.setattr(extract, "_parser", lambda kind: hungry)
+    assert extract.answer_to("html", b"")["reason"] == "extract_memory"

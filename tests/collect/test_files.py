@@ -1,14 +1,15 @@
-import codecs
+import bz2
 import gzip
-import io
+import lzma
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import zstandard
 
 from pretrain.collect import files
-from pretrain.collect.files import first_bad_byte, split
+from pretrain.collect.files import by_first_bytes
+from tests.collect import stub
+from tests.collect.test_tar import packed
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -17,103 +18,10 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def read(read_one, path: Path, **own: object):
-    return read_one(files.read, path, "files", **own)
+    def reader(*arguments: object) -> None:
+        files.read(*arguments[:3], stub.guard)
 
-
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(8, 40))
-def test_parts_are_exact_ranges_that_make_up_the_file(text: str, split_bytes: int) -> None:
-    data = text.encode()
-    position = 0
-    for offset, length, part in split(io.BytesIO(data), len(data), split_bytes):
-        assert offset == position
-        assert 0 < length <= split_bytes
-        assert data[offset : offset + length].decode() == part
-        position += length
-    assert position == len(data)
-
-
-@pytest.mark.parametrize(
-    ("data", "first"),
-    [
-        (b"a" * 40 + b"\n\n" + b"b\n" * 20 + b"c" * 99, 42),  # a blank line before later lines
-        (b"a" * 40 + b"\r\n\r\n" + b"b\r\n" * 10 + b"c" * 99, 44),
-        (b"a" * 70 + b"\n" + b"b" * 99, 71),
-        ("é".encode() * 60, 100),
-        (b"a" + "é".encode() * 60, 99),
-        (b"a\n\n" + b"b" * 120, 100),  # no sliver of one letter
-        (b"a" * 100, 100),
-    ],
-)
-def test_where_a_text_is_cut(data: bytes, first: int) -> None:
-    parts = list(split(io.BytesIO(data), len(data), 100))
-    assert parts[0][1] == first
-
-
-def test_a_long_file_becomes_several_documents(tmp_path: Path, read_one) -> None:
-    data = "\n\n".join(f"Paragraph {n}. " + "wörd " * 40 for n in range(100)).encode()
-    found = read(read_one, write(tmp_path / "x.txt", data), split_bytes=1024)
-    assert found.counts["documents"] == found.counts["records_in"] > 20
-    assert "".join(found.texts).encode() == data
-    for d in found.documents:
-        assert data[d["offset"] : d["offset"] + d["length"]].decode() == d["text"]
-        assert d["text"].startswith("Paragraph")
-    assert len({d["id"] for d in found.documents}) == len(found.documents)
-
-
-def test_empty_files_and_byte_order_marks(tmp_path: Path, read_one) -> None:
-    for data in (b"", b" \n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"):
-        found = read(read_one, write(tmp_path / "x.txt", data))
-        assert (found.counts["documents"], found.why) == (0, {"empty": 1})
-    found = read(read_one, write(tmp_path / "x.txt", b"\xef\xbb\xbfabc"))
-    assert [(d["offset"], d["length"], d["text"]) for d in found.documents] == [(3, 3, "abc")]
-
-
-def test_another_encoding_is_quarantined_whole_and_located(tmp_path: Path, read_one) -> None:
-    data = b"good line\n" * 200_000 + b"caf\xe9" + b"more"
-    found = read(read_one, write(tmp_path / "x.txt", data))
-    assert (found.counts["documents"], found.why) == (0, {"not_utf8": 1})
-    (reject,) = found.rejects
-    assert (reject["offset"], reject["length"]) == (0, len(data))
-    assert reject["detail"] == "byte 2000003"
-
-
-@given(st.binary(max_size=40))
-def test_the_first_bad_byte_is_that_of_a_strict_decoder(data: bytes) -> None:
-    try:
-        data.decode()
-        expected = None
-    except UnicodeDecodeError as error:
-        expected = error.start
-    assert first_bad_byte(io.BytesIO(data), "utf-8") == expected
-
-
-def test_a_character_over_two_blocks_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.streams, "BLOCK_BYTES", 4)
-    assert first_bad_byte(io.BytesIO("abcäöüß€".encode()), "utf-8") is None
-    assert first_bad_byte(io.BytesIO("abc€".encode()[:-1]), "utf-8") == 3
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252", "shift_jis"])
-def test_other_encodings_have_exact_ranges(encoding: str, tmp_path: Path, read_one) -> None:
-    text = "\n\n".join(f"paragraph {n} " + "text " * 60 for n in range(30))
-    text += "あいう" if encoding == "shift_jis" else "éü"
-    data = text.encode(encoding)
-    found = read(read_one, write(tmp_path / "x.txt", data), encoding=encoding, split_bytes=2048)
-    assert "".join(found.texts) == text
-    assert len(found.texts) > 3
-    exact = encoding + "-le" if data.startswith(codecs.BOM_UTF16_LE) else encoding
-    for d in found.documents:
-        assert data[d["offset"] : d["offset"] + d["length"]].decode(exact) == d["text"]
-
-
-def test_binary_files_are_known_by_their_nul_bytes(tmp_path: Path, read_one) -> None:
-    found = read(read_one, write(tmp_path / "x.py", b"abc\0def"))
-    assert found.why == {"binary": 1}
-    assert found.rejects[0]["detail"] == "NUL byte at 3"
-    found = read(read_one, write(tmp_path / "x.py", "abc".encode("utf-16")))
-    assert found.why == {"not_utf8": 1}
-    found = read(read_one, write(tmp_path / "y.txt", "abc".encode("utf-16-le")), encoding="cp1252")
-    assert found.why == {"binary": 1}
+    return read_one(reader, path, "files", **own)
 
 
 def test_damaged_compression_keeps_the_sound_members(tmp_path: Path, read_one) -> None:
@@ -130,15 +38,59 @@ def test_damaged_compression_keeps_the_sound_members(tmp_path: Path, read_one) -
     }
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2", ".xz"])
+def test_every_format_under_every_compression(suffix: str, tmp_path: Path, read_one) -> None:
+    pack = {
+        "": bytes,
+        ".gz": gzip.compress,
+        ".zst": zstandard.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }[suffix]
+    cases = {
+        "a.md": (b"# Title\n", ["# Title\n"]),
+        "a.html": (b"<html><body><p>Some words of a page.</p></body></html>", None),
+        "a.tex": (b"\\section{A} b % c\n", ["A\n\nb\n"]),
+        "a.tar": (packed([("b.txt", b"words")]), ["words"]),
+        "a.unknown": (b"as it is", ["as it is"] if not suffix else None),
+    }
+    for name, (data, expected) in cases.items():
+        found = read(read_one, write(tmp_path / f"{name}{suffix}", pack(data)))
+        assert found.counts["documents"] == 1, name
+        assert expected is None or found.texts == expected
+
+
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "kind"),
     [
-        (b"", "empty"),
-        (b" \n", "empty"),
-        (b"<p>a\0b</p>", "binary"),
-        (b"<p>" + b"x" * 2000, "too_long"),
+        (packed([("a.tex", b"x")]), "tar"),
+        (b"%PDF-1.4", "pdf"),
+        (b"%!PS-Adobe", ""),
+        (b"% a comment\n\\documentclass{article}", "latex"),
+        (b"plain words", "text"),
+        (b"", "text"),
     ],
 )
-def test_pages_that_need_no_extractor(data: bytes, why: str, tmp_path: Path, read_one) -> None:
-    found = read(read_one, write(tmp_path / "x.html", data), max_record_bytes=1024)
-    assert found.why == {why: 1}
+def test_a_file_without_a_telling_name_is_known_by_its_first_bytes(data: bytes, kind: str) -> None:
+    found, blocks = by_first_bytes([data, b"more"])
+    assert found == kind
+    assert b"".join(b for b in blocks if isinstance(b, bytes)) == data + b"more"
+
+
+def test_papers_as_arxiv_packs_them(tmp_path: Path, read_one) -> None:
+    """A tar of gzip files without suffix, each one paper: a single file or a tar."""
+    one = gzip.compress(b"\\documentclass{article}\\begin{document}One.\\end{document}")
+    main = b"\\documentclass{article}\\begin{document}Two: \\input{part}\\end{document}"
+    two = gzip.compress(packed([("main.tex", main), ("part.tex", b"a part."), ("f.eps", b"%!PS")]))
+    postscript = gzip.compress(b"%!PS-Adobe-2.0")
+    data = packed([("01/1.gz", one), ("01/2.gz", two), ("01/3.gz", postscript)])
+    found = read(read_one, write(tmp_path / "bulk.tar", data))
+    assert {d["path"]: d["text"] for d in found.documents} == {
+        "bulk.tar!01/1.gz": "One.\n",
+        "bulk.tar!01/2.gz!main.tex": "Two: a part.\n",
+    }
+    assert found.why == {"included": 1, "suffix": 2}
+
+
+def test_a_file_of_the_recipe_needs_no_suffix(tmp_path: Path, read_one) -> None:
+    assert read(read_one, write(tmp_path / "README", b"words")).texts == ["words"]

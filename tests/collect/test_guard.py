@@ -37,10 +37,10 @@ def test_a_hostile_page_is_stopped_and_costs_no_neighbour(kind: str) -> None:
 def test_the_child_lives_from_page_to_page_and_ends_with_the_guard() -> None:
     with Guard(1, 512) as guard:
         guard(GOOD)
-        assert guard.child is not None
-        first = guard.child.pid
+        assert guard.children
+        first = guard.children["html"].pid
         guard(GOOD)
-        assert guard.child.pid == first
+        assert guard.children["html"].pid == first
     assert not is_alive(first)
 
 
@@ -53,9 +53,9 @@ def test_memory_is_bounded() -> None:
 def test_a_child_that_dies_is_replaced() -> None:
     with Guard(5, 512) as guard:
         guard(GOOD)
-        assert guard.child is not None
-        os.kill(guard.child.pid, signal.SIGSEGV)
-        guard.child.wait()
+        assert guard.children
+        os.kill(guard.children["html"].pid, signal.SIGSEGV)
+        guard.children["html"].wait()
         answer = guard(GOOD)
         assert answer["reason"] == "extract_failed"
         assert str(-signal.SIGSEGV) in answer["detail"]
@@ -66,8 +66,8 @@ def test_a_child_that_sleeps_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WALL_FACTOR", 0)
     with Guard(5, 512) as guard:
         guard(GOOD)
-        assert guard.child is not None
-        os.kill(guard.child.pid, signal.SIGSTOP)
+        assert guard.children
+        os.kill(guard.children["html"].pid, signal.SIGSTOP)
         assert guard(GOOD)["reason"] == "extract_timeout"
         assert guard(GOOD)["reason"] == ""
 
@@ -87,7 +87,7 @@ def test_the_child_dies_with_its_parent() -> None:
         "from pretrain.collect.guard import Guard\n"
         "g = Guard(60, 512)\n"
         "g(b'<p>a</p>')\n"
-        "print(g.child.pid, flush=True)\n"
+        "print(g.children['html'].pid, flush=True)\n"
         "g(b'<div>' * 200_000)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -108,3 +108,31 @@ def test_the_child_dies_with_its_parent() -> None:
         time.sleep(0.05)
     else:
         assert not is_alive(child)
+
+
+def test_each_kind_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Guard(5, 512) as guard:
+        assert "good as any" in guard(GOOD)["text"]
+        assert (
+            "x^2"
+            in guard(
+                b"\\documentclass{a}\\begin{document}Take $x^2$.\\end{document}", kind="latex"
+            )["text"]
+        )
+        assert set(guard.children) == {"html", "latex"}
+    monkeypatch.setitem(module.extract.KINDS, "pdf", ("x:y", "no_such_package", "pdf"))
+    with (
+        Guard(5, 512) as guard,
+        pytest.raises(PretrainError, match=r"pip install 'pretrain\[pdf\]'"),
+    ):
+        guard(b"%PDF", kind="pdf")
+
+
+def test_trafilatura_by_choice() -> None:
+    pytest.importorskip("trafilatura", reason="the optional package trafilatura is not installed")
+    page = b"<html lang=de><body><main><h1>T</h1><p>" + 9 * b"Ein Satz, der zum Text gehoert. "
+    with Guard(5, 512, "trafilatura") as guard:
+        answer = guard(page)
+        assert "Ein Satz" in answer["text"]
+        assert answer["language"] == "de"
+        assert set(guard.children) == {"html-strict"}

@@ -104,6 +104,29 @@ def test_the_flow_skips_what_is_unchanged_and_sees_what_is_not(corpus: Path) -> 
     assert before["lines"] == after["lines"]
 
 
+def test_too_much_that_cannot_be_read_stops_and_a_higher_limit_reads_nothing_again(
+    tmp_path: Path, collect
+) -> None:
+    lines = ['{"text": "one of many"}'] * 98 + ["no json"] * 2
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    table = {"a": {"kind": "jsonl", "path": str(tmp_path / "a.jsonl")}}
+    with pytest.raises(DataError) as error:
+        collect(table, max_quarantined=0.01)
+    assert "2 of 100 records (2.0%) cannot be read: bad_json 2" in str(error.value)
+    assert "the limit is 1.0%" in str(error.value)
+    assert "set collect.max_quarantined" in str(error.value)
+    receipt = tmp_path / "run" / "collect" / "receipts" / "a-00000.json"
+    stamp = receipt.stat().st_mtime_ns
+    assert collect(table, max_quarantined=0.02).counts["documents"] == 98
+    assert receipt.stat().st_mtime_ns == stamp
+
+
+def test_one_record_alone_never_stops(tmp_path: Path, collect) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\nno json\n')
+    table = {"a": {"kind": "jsonl", "path": str(tmp_path / "a.jsonl")}}
+    assert collect(table, max_quarantined=0.01).counts["quarantined"] == 1
+
+
 def test_a_source_without_files_stops(tmp_path: Path, collect) -> None:
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(DataError, match=r"'a'.*nothing.*collect\.sources\.a\.path"):
@@ -130,8 +153,8 @@ def test_a_file_that_vanishes_costs_itself(tmp_path: Path) -> None:
             "task": "s-00000",
             "source": "s",
             "settings": {"kind": "files", "path": str(tmp_path), "license": None},
-            "html_seconds": 1.0,
-            "html_megabytes": 512,
+            "extract_seconds": 1.0,
+            "extract_megabytes": 512,
             "entries": entries,
         },
     )

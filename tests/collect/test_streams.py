@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from pretrain.collect import streams
-from pretrain.collect.streams import Damage, Unreadable
+from pretrain.collect.streams import Damage, Unreadable, members
 
 
 def text(seed: int, n: int = 20_000) -> bytes:
@@ -128,3 +128,35 @@ def test_a_failing_disk_is_unreadable(tmp_path: Path) -> None:
     for name in ("x.txt", "x.gz", "x.zst"):
         with pytest.raises(Unreadable, match="Input/output error"):
             list(streams.blocks(Broken(b"abc"), name, tmp_path))
+
+
+def test_members_come_one_by_one(tmp_path: Path) -> None:
+    for name, pack in PACK.items():
+        first, second = pack(text(1)), pack(text(2))
+        file = io.BytesIO(first + bytes(3) + second)
+        found = [
+            (m.start, m.length, m.n_bytes, m.text.read()) for m in members(file, name, tmp_path)
+        ]
+        assert found == [
+            (0, len(first), 20_000, text(1)),
+            (len(first) + 3, len(second), 20_000, text(2)),
+        ]
+    (plain,) = members(io.BytesIO(text(1)), "x.txt", tmp_path)
+    assert (plain.start, plain.length, plain.text.read()) == (0, 20_000, text(1))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_frames_of_a_warc_zst_are_read_with_its_dictionary(packed: bool, tmp_path: Path) -> None:
+    made = zstandard.train_dictionary(2_000, [text(n, 300) for n in range(200)])
+    raw = made.as_bytes()
+    raw = zstandard.ZstdCompressor().compress(raw) if packed else raw
+    head = b"\x5d\x2a\x4d\x18" + len(raw).to_bytes(4, "little") + raw
+    pack = zstandard.ZstdCompressor(dict_data=made, write_checksum=True).compress
+    frames = [pack(text(n)) for n in (1, 2)]
+    other = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"  # some other frame to skip
+    assert unpack(head + frames[0] + other + frames[1], "x.warc.zst", tmp_path) == [
+        text(1) + text(2)
+    ]
+    without = unpack(b"".join(frames), "x.warc.zst", tmp_path)
+    assert [type(w) for w in without] == [Damage]
+    assert unpack(head[:-9], "x.zst", tmp_path)[0][2] == "truncated"  # type: ignore[index]

@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
             "--restart", action="store_true", help="start the stage (or training) anew"
         )
         command.add_argument("--quiet", action="store_true", help="errors only")
+        if name == "curate":
+            command.add_argument(
+                "--what-if", action="append", metavar="KEY=VALUE",
+                help="say what another setting of [curate] would keep, from stored columns",
+            )  # fmt: skip
     status = commands.add_parser("status", help="how far a run is")
     status.add_argument("run", type=Path, metavar="RUN", help="for example runs/laptop")
     generate = commands.add_parser("generate", help="text from a trained model")
@@ -72,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0)
     report = commands.add_parser("report", help="write report.html of a run again")
     report.add_argument("run", type=Path, metavar="RUN")
+    audit = commands.add_parser("audit", help="count again: what went in is what came out")
+    audit.add_argument("run", type=Path, metavar="RUN")
+    trace = commands.add_parser("trace", help="the way of a document back to its bytes")
+    trace.add_argument("run", type=Path, metavar="RUN")
+    trace.add_argument("id", metavar="ID", help="a document's id, or its first digits")
     commands.add_parser("schema", help="JSON schema of a recipe, for editors")
     return top
 
@@ -112,6 +122,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.command == "status":
         return _status(arguments.run)
+    if arguments.command == "audit":
+        return _audit(arguments.run)
+    if arguments.command == "trace":
+        return _trace(arguments.run, arguments.id)
     if arguments.command == "generate":
         return _generate(arguments)
     if arguments.command == "report":
@@ -131,6 +145,8 @@ def _run(arguments: argparse.Namespace) -> int:
     loaded = recipe.load(arguments.recipe, arguments.override)
     if arguments.dry_run:
         return _dry_run(loaded)
+    if getattr(arguments, "what_if", None):
+        return _what_if(arguments)
     run_folder = arguments.runs / loaded.name
     names = list(STAGES) if arguments.command == "run" else [arguments.command]
     world = None
@@ -186,6 +202,41 @@ def _dry_run(loaded: "Recipe") -> int:
     print(json.dumps(settings.resolved(loaded), indent=1, ensure_ascii=False))
     print(render(forecast(loaded)))
     return 0
+
+
+def _what_if(arguments: argparse.Namespace) -> int:
+    """What the curated run would keep with other settings; nothing is written."""
+    from pretrain import flow, recipe
+    from pretrain.curate import what_if
+    from pretrain.curate.judge import choice
+
+    asked = [key if key.startswith("curate.") else f"curate.{key}" for key in arguments.what_if]
+    loaded = recipe.load(arguments.recipe, [*arguments.override, *asked])
+    run_folder = arguments.runs / loaded.name
+    ran = flow.recorded_recipe(run_folder)
+    answer = what_if.what_if(run_folder, ran.curate, loaded.curate, choice)
+    print(what_if.render(answer, what_if.tokens_per_byte(run_folder)))
+    return 0
+
+
+def _audit(run_folder: Path) -> int:
+    from pretrain.errors import DataError
+    from pretrain.lineage import audit
+
+    checks = audit.audit(run_folder)
+    print(audit.render(checks))
+    return DataError.exit_code if any(check.faults for check in checks) else 0
+
+
+def _trace(run_folder: Path, identity: str) -> int:
+    from pretrain.errors import DataError
+    from pretrain.lineage import trace
+
+    faulty = False
+    for step in trace.trace(run_folder, identity):
+        print(trace.render(step), flush=True)
+        faulty = faulty or bool(step.fault)
+    return DataError.exit_code if faulty else 0
 
 
 def _status(run_folder: Path) -> int:

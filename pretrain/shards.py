@@ -34,6 +34,11 @@ def read(path: Path, columns: list[str] | None = None) -> pa.Table:
     return pq.read_table(path, columns=columns)
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a shard, from its footer alone."""
+    return pq.read_schema(path).names
+
+
 def read_all(paths: Iterable[Path], columns: list[str] | None = None) -> pa.Table:
     """Several shards as one table, in the order given (at least one path)."""
     return pa.concat_tables([read(path, columns) for path in paths])

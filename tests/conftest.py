@@ -4,10 +4,15 @@ import json
 import random
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pretrain import flow, recipe
 from pretrain.events import Log
+
+# The first example compiles or loads a kernel, and machines are shared: no example has a deadline.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

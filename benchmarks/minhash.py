@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from pretrain import store
-from pretrain.curate import language, minhash, normalize, redact, signals
+from pretrain.curate import language, minhash, normalize, sensitive, signals
 
 BOOKS = Path(__file__).parents[1] / ".." / "shared" / "data" / "books" / "eltec-eng"
 N_BYTES = 3400
@@ -55,7 +55,7 @@ def main() -> None:
         "signals": lambda: signals.measure(column),
         "minhash_signatures": lambda: minhash.signatures(column),
         "shingle_sets": lambda: minhash.shingle_sets(column),
-        "redact_scan": lambda: redact.suspects(column, ("email", "ip")),
+        "sensitive": lambda: sensitive.find(column),
     }
     rows = {}
     for name, step in steps.items():

@@ -5,10 +5,13 @@ at the time of the calling function's file only: after a change of something a k
 another file, touch the kernel's.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numba
+
+_KERNELS: list[Any] = []  # of the modules imported so far, those that are compiled by themselves
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -16,6 +19,18 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return lambda f: kernel(f, **options)
     try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
+        made = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:
-        return numba.njit(nogil=True, **options)(function)
+        made = numba.njit(nogil=True, **options)(function)
+    if "inline" not in options:
+        _KERNELS.append(made)
+    return made
+
+
+def missing() -> int:
+    """How many kernels have no code on disk yet, or code of another version of their source."""
+    n = 0
+    for made in _KERNELS:
+        with contextlib.suppress(AttributeError, OSError):  # numba's own affair, and not vital
+            n += not made._cache._cache_file._load_index()
+    return n

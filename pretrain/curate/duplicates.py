@@ -1,222 +1,127 @@
 """Which documents say the same, in three degrees: exactly, nearly, and for the held-out split.
 
-All functions take documents in the order of preference: the first of two duplicates is kept.
+    verdicts signals ─sort───▶ order/S     preference.py: documents in the order of preference
+            order/*  ─rank───▶ ranks/k     (longest first), exact copies found on the way
+    signals ranks/*  ─spread─▶ rows/S      candidates.py: a row a band of the MinHash signature,
+             rows/*  ─propose▶ edges/k     by range of its key; pairs that share a bucket;
+            edges/*  ─link───▶ batches     who is verified together
+         texts/S     ─gather─▶ values/S    survivors.py: 5-gram sets by batch;
+           values/*  ─verify─▶ verified/t  exact Jaccard of every pair;
+         verified/*  ─decide─▶ fates/k     in order: what repeats what, what belongs together;
+            fates/*  ─route──▶ told/k      by shard again
+             told/*  ─tell───▶ duplicates/S
 
-    candidates   LSH: documents whose signatures agree in all rows of one band share a bucket, and
-                 the agreement of the whole signatures is within 0.2 (over 4 sd) of the threshold
-    verified     every pair is confirmed by the exact Jaccard similarity of its 5-gram sets
-    near         in order, a document goes if it has a verified pair with one that stays
-    cluster      connected components of verified pairs, at a lower threshold
+Guaranteed: a removed document has Jaccard >= threshold with the document named for it (of several
+the most similar), or equals one that has, and the one named is kept. No chains: a document like a
+removed one only is kept. A cluster is a component of pairs >= split_threshold, removed ones
+included, named for its first document, which is always kept. Nothing depends on shards, their
+order, the number of workers or the sizes below. Not guaranteed: that every pair is found. A pair of
+similarity J shares a bucket with probability 1 - (1 - J^8)^14: 92 % at 0.8, 99.9 % at 0.9; with
+split_rows = 4 another 28 bands of 4 rows look as well: 84 % at 0.5, over 99.9 % at 0.8.
 
-Guaranteed for `near`: each removed document has Jaccard >= threshold with the document named for
-it, and that one is kept. No chains: a document like a removed one only is kept, so a large cluster
-cannot swallow texts unlike its survivor. Not guaranteed: that every pair is found. A pair of
-similarity J shares a bucket with probability 1 - (1 - J^8)^14: 92 % at 0.8, 99.9 % at 0.9; for
-clusters 1 - (1 - J^4)^28: 84 % at 0.5, 98 % at 0.6.
-
-Cost: in a bucket a document is compared with at most 16 leaders (the first 8 documents, then those
-unlike all leaders), so even one bucket of everything costs 16 comparisons per document and band.
+Memory: a shard, a range (ROWS_BYTES) or two batches (BATCH_BYTES of text) and one document more;
+`link` and `decide` 16 bytes a document. Disk, until the stage ends: 16 bytes a band and document,
+80 a document, and 8 a word of documents in pairs. What only these tasks read is no output of the
+stage: a run that was killed goes on, a changed rule or threshold searches anew from signatures.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
+from pretrain import store
+from pretrain.curate import candidates, pairs, preference, survivors
+from pretrain.flow import Stage
+from pretrain.tasks import Function, Task
 
-from pretrain.curate import minhash
-from pretrain.curate.compiled import kernel
+NEAR = (14, 8)  # bands, rows of a band
+SPLIT = (28, 4)
+ROWS_BYTES = 96 << 20  # of one range of keys
+BATCH_BYTES = 32 << 20  # of text that is verified at once
+NEVER = 2.0  # a similarity that no pair has
 
-NEAR_BANDS, NEAR_ROWS = 14, 8
-SPLIT_BANDS, SPLIT_ROWS = 28, 4
-FIRST_LEADERS, LEADERS = 8, 16
-MARGIN = 0.2
-BATCH_BYTES = 256 << 20  # text whose 5-grams are in memory at once, at most one component more
-
-ReadTexts = Callable[[np.ndarray], pa.Array]
-
-
-def exact(hashes: np.ndarray) -> np.ndarray:
-    """For uint64[n, 2] content hashes: index of the first equal document, or -1 for the first."""
-    order = np.lexsort((hashes[:, 1], hashes[:, 0]))
-    ordered = hashes[order]
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
-    kept = np.empty(len(order), np.int64)
-    kept[order] = np.where(starts, -1, first)
-    return kept
+Each = Callable[..., list[dict[str, Any]]]
 
 
-def near(
-    signatures: np.ndarray, n_bytes: np.ndarray, read_texts: ReadTexts, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(index of the kept document each one repeats, or -1; their Jaccard similarity)."""
-    kept = np.full(len(signatures), -1, np.int64)
-    similarity = np.zeros(len(signatures), np.float64)
-    pairs = candidates(signatures, NEAR_BANDS, NEAR_ROWS, threshold)
-    for documents, some in _batches(pairs, n_bytes):
-        values, bounds = minhash.shingle_sets(read_texts(documents))
-        local, score = _remove(np.searchsorted(documents, some), values, bounds, threshold)
-        kept[documents] = np.where(local >= 0, documents[local], -1)
-        similarity[documents] = score
-    return kept, similarity
+def run(
+    stage: Stage, names: list[str], hashes: dict[str, str], chosen: dict[str, Any]
+) -> dict[str, str]:
+    """Find the duplicates of all shards; hashes of duplicates/S.
+
+    Reads verdicts/S (who takes part), signals/S and texts/S, whose hashes are given. `chosen` are
+    the settings `curate.duplicates`. What it makes on the way is no output of the stage.
+    """
+    basis = {n: hashes[n] for name in names for n in (f"verdicts/{name}", f"signals/{name}")}
+    settings = {k: chosen[k] for k in ("exact", "fuzzy", "threshold", "split_threshold")}
+    bands = [NEAR, SPLIT] if chosen["split_rows"] == SPLIT[1] else [NEAR]
+    inputs = {"all": store.hash_json([basis, settings, bands])}
+    last = [
+        Task(
+            f"duplicates-{Path(name).stem}", survivors.tell, {"number": i, "shard": name},
+            (f"duplicates/{name}",), inputs,
+        )
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    if not stage.has_run(last):
+        search(steps(stage, inputs), names, bands, settings)
+    receipts = stage.run_tasks(last, "duplicates")
+    return {name: digest for receipt in receipts for name, digest in receipt.outputs.items()}
 
 
-def clusters(
-    signatures: np.ndarray, n_bytes: np.ndarray, read_texts: ReadTexts, threshold: float
-) -> np.ndarray:
-    """The first document of each document's component of verified pairs (itself if alone)."""
-    label = np.arange(len(signatures))
-    pairs = candidates(signatures, SPLIT_BANDS, SPLIT_ROWS, threshold)
-    for documents, some in _batches(pairs, n_bytes):
-        values, bounds = minhash.shingle_sets(read_texts(documents))
-        local = _join(np.searchsorted(documents, some), values, bounds, threshold)
-        label[documents] = documents[local]
-    return label
+def search(
+    each: Each, names: list[str], bands: list[tuple[int, int]], settings: dict[str, Any]
+) -> None:
+    """All steps but the last. `each(function, n, arguments, *outputs)` runs a step of n tasks."""
+    of_shard = [{"shard": name} for name in names]
+    n_shards, split = len(names), settings["split_threshold"]
+    near = settings["threshold"] if settings["fuzzy"] else NEVER
+    ordered = each(preference.sort, of_shard, {}, "order")
+    blocks = [block for counts in ordered for block in counts["blocks"]]
+    cuts = preference.ranges(blocks, ROWS_BYTES // preference.ORDER.itemsize)
+    n_ranges = len(cuts) - 1
+    own = {"shards": n_shards, "exact": settings["exact"], "cuts": cuts}
+    ranked = each(preference.rank, [{}] * n_ranges, own, "places", "ids", "ranks")
+    bases = [0, *accumulate(counts["documents"] for counts in ranked)]
+    n_rows = sum(counts["left"] for counts in ranked) * sum(n for n, _ in bands)
+    n_parts = max(1, -(-n_rows * pairs.ROW.itemsize // ROWS_BYTES))
+    known = {"shards": n_shards, "ranges": n_ranges, "parts": n_parts}
+    each(candidates.spread, of_shard, {**known, "bands": bands}, "rows")
+    limits = {"split": split, "near": min(near, 1.0)}
+    each(candidates.propose, [{}] * n_parts, {**known, **limits}, "edges")
+    sizes = {"documents": bases[-1], "batch_bytes": BATCH_BYTES}
+    routed = [f"routed/{k:05d}" for k in range(n_parts)]
+    (linked,) = each(candidates.link, [{}], {**known, **sizes}, "batches", *routed)
+    tasks = [{"batches": batches} for batches in linked["tasks"]]
+    if tasks:
+        n_batches = sum(len(batches) == 1 for batches in linked["tasks"])
+        own = {**known, "batches": n_batches, "documents": bases[-1]}
+        each(survivors.gather, of_shard, own, "held", "values")
+        each(survivors.verify, tasks, {**known, "split": split, "bases": bases}, "verified")
+    own = {"bases": bases, "tasks": len(tasks), "near": near}
+    fates = [f"fates/{k:05d}" for k in range(n_ranges)]
+    each(survivors.decide, [{}], own, "bases", *fates)
+    each(survivors.route, [{}] * n_ranges, {**known, "bases": bases}, "told")
 
 
-def candidates(signatures: np.ndarray, n_bands: int, n_rows: int, threshold: float) -> np.ndarray:
-    """int64[p, 2]: pairs (earlier, later) that may be similar, in the order (later, earlier)."""
-    n = len(signatures)
-    least = int(minhash.N_HASHES * max(0.0, threshold - MARGIN))
-    with_words = np.flatnonzero((signatures != minhash.EMPTY).any(axis=1))
-    found = np.empty(0, np.int64)
-    for band in range(n_bands):
-        keys = _band_keys(signatures, with_words, band * n_rows, n_rows)
-        order = np.argsort(keys, kind="stable")
-        pairs = _bucket_pairs(keys[order], with_words[order], signatures, least)
-        found = np.union1d(found, pairs[:, 1] * n + pairs[:, 0])
-    return np.stack([found % max(n, 1), found // max(n, 1)], axis=1)
+def steps(stage: Stage, inputs: dict[str, str]) -> Each:
+    """Steps as tasks of the stage. An output without a number gets that of its task."""
 
+    def each(
+        function: Function, own: list[dict[str, Any]], arguments: dict[str, Any], *outputs: str
+    ) -> list[dict[str, Any]]:
+        name = f"{preference.WORK}-{function.__name__}"
+        tasks = [
+            Task(
+                f"{name}-{i:05d}", function, {"number": i, **arguments, **one},
+                tuple(
+                    f"{preference.WORK}/{o if '/' in o else f'{o}/{i:05d}'}.bin" for o in outputs
+                ),
+                inputs,
+            )
+            for i, one in enumerate(own)
+        ]  # fmt: skip
+        what = f"duplicates: {function.__name__}"
+        return [receipt.counts for receipt in stage.run_tasks(tasks, what, passing=True)]
 
-def _batches(pairs: np.ndarray, n_bytes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(sorted documents, their pairs): whole components of the pairs' graph, up to BATCH_BYTES."""
-    documents = np.unique(pairs)
-    if not len(documents):
-        return
-    label = _components(np.searchsorted(documents, pairs), len(documents))
-    order = np.argsort(label, kind="stable")
-    before = np.cumsum(n_bytes[documents[order]]) - n_bytes[documents[order]]
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = label[order][1:] != label[order][:-1]
-    before_component = np.maximum.accumulate(np.where(starts, before, 0))
-    batch = np.empty(len(documents), np.int64)
-    batch[order] = before_component // BATCH_BYTES
-    of_pair = batch[np.searchsorted(documents, pairs[:, 0])]
-    for b in np.unique(batch):
-        yield documents[batch == b], pairs[of_pair == b]
-
-
-@kernel
-def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """|a and b| / |a or b| of two sorted unique sets; 0 for two empty ones."""
-    i = j = common = 0
-    while i < len(a) and j < len(b):
-        if a[i] == b[j]:
-            common += 1
-            i += 1
-            j += 1
-        elif a[i] < b[j]:
-            i += 1
-        else:
-            j += 1
-    union = len(a) + len(b) - common
-    return common / union if union else 0.0
-
-
-@kernel
-def _band_keys(signatures: np.ndarray, rows: np.ndarray, first: int, n_rows: int) -> np.ndarray:
-    keys = np.empty(len(rows), np.uint64)
-    for i in range(len(rows)):
-        key = np.uint64(0x9E3779B97F4A7C15)
-        for k in range(first, first + n_rows):
-            key = (key ^ np.uint64(signatures[rows[i], k])) * np.uint64(0xD6E8FEB86659FD93)
-            key ^= key >> np.uint64(32)
-        keys[i] = key
-    return keys
-
-
-@kernel
-def _bucket_pairs(
-    keys: np.ndarray, documents: np.ndarray, signatures: np.ndarray, least: int
-) -> np.ndarray:
-    """Pairs (leader, document) of equal keys whose signatures agree in at least `least` entries."""
-    out = np.empty((1024, 2), np.int64)
-    leaders = np.empty(LEADERS, np.int64)
-    n_out = n_leaders = start = 0
-    for at in range(len(keys)):
-        if at == 0 or keys[at] != keys[at - 1]:
-            start, n_leaders = at, 0
-        document, found = documents[at], False
-        for k in range(n_leaders):
-            agree = 0
-            for h in range(signatures.shape[1]):
-                agree += signatures[leaders[k], h] == signatures[document, h]
-            if agree >= least:
-                if n_out == len(out):
-                    grown = np.empty((2 * n_out, 2), np.int64)
-                    grown[:n_out] = out
-                    out = grown
-                out[n_out, 0], out[n_out, 1] = leaders[k], document
-                n_out += 1
-                found = True
-        if n_leaders < LEADERS and (at - start < FIRST_LEADERS or not found):
-            leaders[n_leaders] = document
-            n_leaders += 1
-    return out[:n_out].copy()
-
-
-@kernel
-def _root(parent: np.ndarray, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@kernel
-def _components(pairs: np.ndarray, n: int) -> np.ndarray:
-    """The smallest member of each one's component: the smaller root always wins."""
-    parent = np.arange(n)
-    for p in range(len(pairs)):
-        a, b = _root(parent, pairs[p, 0]), _root(parent, pairs[p, 1])
-        parent[max(a, b)] = min(a, b)
-    for i in range(n):
-        parent[i] = _root(parent, i)
-    return parent
-
-
-@kernel
-def _remove(
-    pairs: np.ndarray, values: np.ndarray, bounds: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs come in the order of the later document, so what it is compared with is decided."""
-    n = len(bounds) - 1
-    kept, similarity = np.full(n, -1, np.int64), np.zeros(n, np.float64)
-    for p in range(len(pairs)):
-        a, b = pairs[p, 0], pairs[p, 1]
-        if kept[b] >= 0 or kept[a] >= 0:
-            continue
-        score = jaccard(values[bounds[a] : bounds[a + 1]], values[bounds[b] : bounds[b + 1]])
-        if score >= threshold:
-            kept[b], similarity[b] = a, score
-    return kept, similarity
-
-
-@kernel
-def _join(
-    pairs: np.ndarray, values: np.ndarray, bounds: np.ndarray, threshold: float
-) -> np.ndarray:
-    n = len(bounds) - 1
-    parent = np.arange(n)
-    for p in range(len(pairs)):
-        i, j = pairs[p, 0], pairs[p, 1]
-        a, b = _root(parent, i), _root(parent, j)
-        if a == b:
-            continue
-        score = jaccard(values[bounds[i] : bounds[i + 1]], values[bounds[j] : bounds[j + 1]])
-        if score >= threshold:
-            parent[max(a, b)] = min(a, b)
-    for i in range(n):
-        parent[i] = _root(parent, i)
-    return parent
+    return each

@@ -1,219 +1,210 @@
 """The funnel: what each step and each rule took, alone and together with the others, with samples.
 
-`decided` looks at the columns once; `assemble` joins it with what the writing tasks counted.
+    funnel.json     steps (documents and bytes before and after, overall and by source), rules,
+                    overlap, duplicates, edits, languages, domains, licenses
+    funnel.parquet  the same steps by source, language, domain and licence, a row each: the table
+                    to ask with DuckDB or Polars (docs/FORMATS.md)
 
-    steps       in order: documents and bytes before and after, overall and by source
-    rules       removes_first (what the funnel shows), removes_alone (were it the only rule),
-                removes_only (no other rule takes the same document), samples with their values
-    overlap     counts[i][j]: documents that rules i and j would both remove
-    duplicates, languages, redactions
-
-Rules are counted over all documents of the sources they apply to, also those that an earlier step
-took. Samples are those with the smallest hash of their id: a fair draw that is the same in every
-run. Every excerpt is redacted first; an address that was replaced is shown nowhere.
+Rules: removes_first (what the funnel shows), removes_alone (were it the only rule), removes_only
+(no other rule takes the same document). Everything is a sum of what the tasks counted shard by
+shard; no column of the whole corpus is ever in memory, except one counter a domain. Samples are
+those with the smallest hash of their id: a fair draw that is the same in every run.
 """
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pretrain.curate.redact import redact
+from pretrain import shards
+from pretrain.curate.judge import N_SAMPLES
 from pretrain.curate.rules import Rule
 
-N_SAMPLES = 3
-EXCERPT_CHARS = 300
-TOP_LANGUAGES = 20
-_BLOCK = 1 << 16
+TOP = 20  # languages, domains and licences in funnel.json
+TOP_DOMAINS = 1000  # in funnel.parquet; the rest is one row
+OTHER = "(other)"
+DIMENSIONS = ("source", "language", "license", "domain")
+_SUMS = ("documents", "n_bytes_collected", "n_bytes_normalized", "n_bytes", "n_bytes_out")
 
-Totals = dict[str, int]
+FUNNEL = pa.schema(
+    [
+        ("by", pa.string()),  # all, source, language, license or domain
+        ("name", pa.string()),
+        ("position", pa.int64()),
+        ("step", pa.string()),
+        *[(f"{n}_{side}", pa.int64()) for side in ("in", "out") for n in ("documents", "bytes")],
+    ]
+)
 
-
-@dataclass(frozen=True)
-class Decided:
-    """Columns over all documents, in the order of the shards."""
-
-    table: pa.Table  # id, source, path, language
-    n_bytes: np.ndarray
-    draw: np.ndarray  # uint64, the order of samples
-    sources: list[str]
-    source: np.ndarray  # index into sources
-    reasons: list[str]
-    reason: np.ndarray  # index into reasons, -1: kept
-    rules: list[Rule]
-    removes: np.ndarray  # bool[rules, documents], false where a rule does not apply
-    signals: dict[str, np.ndarray]
-    duplicate_of: np.ndarray  # row, or -1
-    similarity: np.ndarray
-    copies: np.ndarray
-    cluster: np.ndarray  # row that stands for the component
-    read_texts: Callable[[np.ndarray], pa.Array]
+Cube = dict[str, np.ndarray]  # reason -> _SUMS
 
 
-def decided(d: Decided) -> dict[str, Any]:
-    """The part of the funnel that the columns tell."""
-    kept = d.reason < 0
-    near = _drawn(np.flatnonzero(d.similarity > 0), d.draw)
-    shown = [_drawn(np.flatnonzero(removed), d.draw) for removed in d.removes]
-    samples = _samples(d, [*sum(shown, near), *d.duplicate_of[near].tolist()])
-    return {
-        "steps": _steps(d),
-        "rules": _rules(d, shown, samples),
-        "overlap": {"rules": [r.name for r in d.rules], "counts": _overlap(d.removes)},
-        "duplicates": {
-            "copies": _histogram(d.copies[kept]),
-            "split_clusters": _histogram(np.unique(d.cluster[kept], return_counts=True)[1]),
-            "samples": [
-                {
-                    "jaccard": round(float(d.similarity[row]), 6),
-                    "removed": samples[row],
-                    "kept": samples[int(d.duplicate_of[row])],
-                }
-                for row in near
-            ],
-        },
-        "languages": _languages(d),
-    }
+def step_names(reasons: Sequence[str], lines: bool) -> list[str]:
+    """The steps in order; a step is what stands before the first dot of a reason."""
+    before = ["normalize", "lines"] if lines else ["normalize"]
+    return [*before, *dict.fromkeys(r.partition(".")[0] for r in reasons), "edit"]
 
 
-def assemble(part: dict[str, Any], written: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """funnel.json: the decided part, and the redactions of all shards as its last step."""
-    last = part["steps"][-1]
-    step = {
-        "step": "redact",
-        "documents_in": last["documents_out"],
-        "bytes_in": last["bytes_out"],
-        "documents_out": last["documents_out"],
-        "bytes_out": sum(w["bytes"] for w in written),
-        "by_source": {
-            source: {
-                "documents_in": totals["documents_out"],
-                "bytes_in": totals["bytes_out"],
-                "documents_out": totals["documents_out"],
-                "bytes_out": sum(w["by_source"].get(source, {}).get("bytes", 0) for w in written),
-            }
-            for source, totals in last["by_source"].items()
-        },
-    }
-    kinds = sorted({kind for w in written for kind in w["redactions"]})
-    redactions = {}
-    for kind in kinds:
-        found = [w["redactions"][kind] for w in written if kind in w["redactions"]]
-        samples = sorted((s for f in found for s in f["samples"]), key=lambda s: s["draw"])
-        redactions[kind] = {
-            "documents": sum(f["documents"] for f in found),
-            "edits": sum(f["edits"] for f in found),
-            "samples": [{k: v for k, v in s.items() if k != "draw"} for s in samples[:N_SAMPLES]],
-        }
-    return part | {"steps": [*part["steps"], step], "redactions": redactions}
+def merge(paths: Iterable[Path]) -> dict[str, dict[str, Cube]]:
+    """dimension -> name -> cube, summed over the shards' funnel files; 'all' has one name, ''."""
+    result: dict[str, dict[str, Cube]] = {d: {} for d in ("all", *DIMENSIONS)}
+    for path in paths:
+        table = shards.read(path)
+        table = table.set_column(0, "reason", pc.fill_null(table["reason"], ""))
+        for dimension, cubes in result.items():
+            keys = ["reason"] if dimension == "all" else ["reason", dimension]
+            grouped = table.group_by(keys).aggregate([(n, "sum") for n in _SUMS])
+            names = [""] * len(grouped) if dimension == "all" else grouped[dimension].to_pylist()
+            sums = np.stack([grouped[f"{n}_sum"].to_numpy() for n in _SUMS], axis=1)
+            for name, reason, row in zip(names, grouped["reason"].to_pylist(), sums, strict=True):
+                cube = cubes.setdefault(name or ("" if dimension == "all" else "(none)"), {})
+                cube[reason] = cube[reason] + row if reason in cube else row
+    return result
 
 
-def excerpt(text: str, n_chars: int = EXCERPT_CHARS) -> str:
-    """The start of a text, redacted, at most n_chars characters."""
-    head = text[: 2 * n_chars]  # longer than shown, and whole words: no address is cut in two
-    if len(text) > len(head):
-        head = head.rpartition(" ")[0] or head
-    return redact(head)[0][:n_chars]
-
-
-def _steps(d: Decided) -> list[dict[str, Any]]:
-    names = list(dict.fromkeys(reason.partition(".")[0] for reason in d.reasons))
-    step_of = np.array([names.index(r.partition(".")[0]) for r in d.reasons] or [0])
-    step = np.where(d.reason < 0, len(names), step_of[d.reason])
+def steps(cube: Cube, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Documents and bytes before and after each step."""
+    totals = {name: np.zeros(len(_SUMS), np.int64) for name in [*names, ""]}
+    for reason, row in cube.items():
+        where = reason.partition(".")[0]
+        totals["edit" if reason == "nothing_left" else where] += row
+    left = np.sum(list(totals.values()), axis=0)
     rows = []
-    for i, name in enumerate(names):
-        before, after = step >= i, step > i
-        rows.append(
-            {
-                "step": name,
-                **_totals(d, before, after),
-                "by_source": {
-                    source: _totals(d, before & (d.source == s), after & (d.source == s))
-                    for s, source in enumerate(d.sources)
-                },
-            }
-        )
+    for name in names:
+        documents, collected, normalized, measured, out = (int(n) for n in left)
+        left = left - totals[name]
+        after = (int(left[0]), int(left[3]))
+        if name == "normalize":
+            ends = (documents, collected, documents, normalized)
+        elif name == "lines":
+            ends = (documents, normalized, documents, measured)
+        else:
+            ends = (documents, measured, after[0], out if name == "edit" else after[1])
+        keys = ("documents_in", "bytes_in", "documents_out", "bytes_out")
+        rows.append({"step": name, **dict(zip(keys, ends, strict=True))})
     return rows
 
 
-def _totals(d: Decided, before: np.ndarray, after: np.ndarray) -> Totals:
-    return {
-        "documents_in": int(before.sum()),
-        "bytes_in": int(d.n_bytes[before].sum()),
-        "documents_out": int(after.sum()),
-        "bytes_out": int(d.n_bytes[after].sum()),
-    }
-
-
-def _rules(
-    d: Decided, shown: list[list[int]], samples: dict[int, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    n_removing = d.removes.sum(axis=0)
+def table(cubes: Mapping[str, Mapping[str, Cube]], names: Sequence[str]) -> pa.Table:
+    """funnel.parquet."""
     rows = []
-    for i, rule in enumerate(d.rules):
-        removed = d.removes[i]
-        tree = ast.walk(ast.parse(rule.expression))
-        names = sorted({node.id for node in tree if isinstance(node, ast.Name)})
-        rows.append(
+    for by, groups in cubes.items():
+        shown = _limited(groups, TOP_DOMAINS) if by == "domain" else groups
+        for name in sorted(shown):
+            for position, step in enumerate(steps(shown[name], names)):
+                rows.append({"by": by, "name": name, "position": position, **step})
+    return pa.Table.from_pylist(rows, schema=FUNNEL)
+
+
+def summary(cubes: Mapping[str, Mapping[str, Cube]], names: Sequence[str]) -> dict[str, Any]:
+    """The part of funnel.json that the counts by group tell."""
+    by_source = {source: steps(cube, names) for source, cube in sorted(cubes["source"].items())}
+    rows = steps(cubes["all"].get("", {}), names)
+    for i, row in enumerate(rows):
+        row["by_source"] = {
+            source: {k: v for k, v in own[i].items() if k != "step"}
+            for source, own in by_source.items()
+        }
+    top = {"languages": "language", "domains": "domain", "licenses": "license"}
+    return {"steps": rows} | {key: _top(cubes[by], names, by) for key, by in top.items()}
+
+
+def rules(
+    ruled: Sequence[Rule], judged: Sequence[Mapping[str, Any]], samples: Sequence[list[Any]]
+) -> dict[str, Any]:
+    """The part that the rules' counts of all shards tell."""
+    n = len(ruled)
+    alone, only = (_summed([j[k] for j in judged], (n,)) for k in ("alone", "only"))
+    first: Counter[str] = Counter()
+    for one in judged:
+        first.update(one["reasons"])
+    return {
+        "rules": [
             {
                 "rule": rule.name,
                 "expression": rule.expression,
-                "removes_first": int((d.reason == d.reasons.index(rule.name)).sum()),
-                "removes_alone": int(removed.sum()),
-                "removes_only": int((removed & (n_removing == 1)).sum()),
-                "samples": [
-                    samples[row]
-                    | {"values": {n: round(float(d.signals[n][row]), 6) for n in names}}
-                    for row in shown[i]
-                ],
+                "removes_first": first[rule.name],
+                "removes_alone": int(alone[i]),
+                "removes_only": int(only[i]),
+                "samples": samples[i],
             }
-        )
-    return rows
-
-
-def _overlap(removes: np.ndarray) -> list[list[int]]:
-    counts = np.zeros((len(removes), len(removes)), np.int64)
-    for start in range(0, removes.shape[1], _BLOCK):  # exact in float32 up to 2^24 documents
-        block = removes[:, start : start + _BLOCK].astype(np.float32)
-        counts += (block @ block.T).astype(np.int64)
-    return counts.tolist()
-
-
-def _drawn(rows: np.ndarray, draw: np.ndarray) -> list[int]:
-    return rows[np.argsort(draw[rows], kind="stable")[:N_SAMPLES]].tolist()
-
-
-def _samples(d: Decided, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What is shown of each row; all texts are read at once, so each shard is opened once."""
-    wanted = sorted(set(rows))
-    texts = d.read_texts(np.array(wanted, np.int64)).to_pylist()
-    names = ("id", "path", "source")
-    return {
-        row: {n: d.table[n][row].as_py() for n in names} | {"excerpt": excerpt(text)}
-        for row, text in zip(wanted, texts, strict=True)
+            for i, rule in enumerate(ruled)
+        ],
+        "overlap": {
+            "rules": [rule.name for rule in ruled],
+            "counts": _summed([j["overlap"] for j in judged], (n, n)).tolist(),
+        },
     }
 
 
-def _histogram(sizes: np.ndarray) -> dict[str, int]:
-    """Size -> how many, sizes padded so that they sort as text."""
-    counts = Counter(sizes.tolist())
-    width = len(str(max(counts, default=1)))
-    return {f"{size:0{width}d}": n for size, n in sorted(counts.items())}
+def names_in(expression: str) -> list[str]:
+    """The signals that an expression reads."""
+    tree = ast.walk(ast.parse(expression, mode="eval"))
+    return sorted({node.id for node in tree if isinstance(node, ast.Name)})
 
 
-def _languages(d: Decided) -> list[dict[str, Any]]:
-    codes = d.table["language"].combine_chunks().dictionary_encode()
-    index = codes.indices.to_numpy()
-    n = len(codes.dictionary)
-    documents = np.bincount(index, minlength=n)
-    n_bytes = np.bincount(index, weights=d.n_bytes, minlength=n)
-    names = codes.dictionary.to_pylist()
-    order = sorted(range(n), key=lambda i: (-documents[i], names[i]))[:TOP_LANGUAGES]
-    return [
-        {"language": names[i], "documents": int(documents[i]), "bytes": int(n_bytes[i])}
-        for i in order
-    ]
+def edits(written: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """what -> documents, edits, bytes taken out, samples; over all shards."""
+    result: dict[str, Any] = {}
+    for what in sorted({what for w in written for what in w["edits"]}):
+        found = [w["edits"][what] for w in written if what in w["edits"]]
+        samples = sorted((s for f in found for s in f["samples"]), key=lambda s: s["draw"])
+        result[what] = {k: sum(f[k] for f in found) for k in ("documents", "edits", "bytes")}
+        result[what]["samples"] = [
+            {k: v for k, v in s.items() if k != "draw"} for s in samples[:N_SAMPLES]
+        ]
+    return result
+
+
+def histogram(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Size -> how many, over all shards; sizes padded so that they sort as text."""
+    total: Counter[int] = Counter()
+    for one in counts:
+        total.update({int(size): n for size, n in one.items()})
+    width = len(str(max(total, default=1)))
+    return {f"{size:0{width}d}": n for size, n in sorted(total.items())}
+
+
+def _summed(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+    total = np.zeros(shape, np.int64)
+    for value in values:
+        total += np.asarray(value, np.int64).reshape(shape)
+    return total
+
+
+def _size(cube: Cube) -> int:
+    return int(sum(row[1] for row in cube.values()))
+
+
+def _limited(groups: Mapping[str, Cube], most: int) -> dict[str, Cube]:
+    """The largest groups, and all others as one."""
+    order = sorted(groups, key=lambda name: (-_size(groups[name]), name))
+    result = {name: groups[name] for name in order[:most]}
+    other: Cube = {}
+    for name in order[most:]:
+        for reason, row in groups[name].items():
+            other[reason] = other[reason] + row if reason in other else row
+    return result | ({OTHER: other} if other else {})
+
+
+def _top(groups: Mapping[str, Cube], names: Sequence[str], by: str) -> list[dict[str, Any]]:
+    """The largest groups: what came in and what stayed."""
+    rows = []
+    for name, cube in _limited(groups, TOP).items():
+        own = steps(cube, names)
+        first, last = own[0], own[-1]
+        rows.append(
+            {
+                by: name,
+                "documents_in": first["documents_in"],
+                "bytes_in": first["bytes_in"],
+                "documents_out": last["documents_out"],
+                "bytes_out": last["bytes_out"],
+            }
+        )
+    return rows

@@ -1,94 +1,234 @@
 """Stage `curate`: measure every text once, decide over the measurements, write what is kept.
 
-    collect/documents/S ─measure→ texts/S  signals/S          a task per shard, knows no threshold
-    signals/*           ─decide→  decisions/S                 one task: rules, then duplicates
-    texts/S decisions/S ─write→   kept/S  dropped/S           a task per shard; then funnel.json
+    collect/documents/S ─measure─▶ texts/S signals/S     every column, no threshold
+                texts/S ─score───▶ scores/S              quality models and word lists, where asked
+                texts/S ─scan────▶ contamination/S       overlap with benchmarks, where asked
+              signals/S ─judge───▶ verdicts/S            rules, from columns alone
+             signatures ─────────▶ duplicates/S          LSH over all shards, verified on texts
+                texts/S ─────────▶ spans/S               duplicated paragraphs, where asked
+                   all  ─write───▶ kept/S dropped/S decisions/S funnel/S
 
-A changed threshold reruns `decide`, and `write` where a shard's decisions changed. A document
-leaves at the first of: empty, language, each rule in order, exact duplicate, near-duplicate.
-Price: the texts are on disk twice; `decide` holds all signals (about 0.5 KB a document) and, of
-the documents that pass the rules, the signatures (448 bytes each) in memory.
+Every arrow is a task per shard (duplicates: per range of hashes), so memory is bounded by a shard
+and any of them may be killed. A changed threshold reruns `judge` and what follows from it; a shard
+whose verdicts and duplicates stay is not written again. Price: the texts are on disk twice.
 """
 
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import xxhash
-
-from pretrain import shards, store
-from pretrain.curate import funnel, language, minhash, normalize, redact, signals
-from pretrain.curate.decide import choice, decide, nothing_left
-from pretrain.document import DOCUMENT, KEPT
+from pretrain import settings, shards, store
+from pretrain.curate import compiled as compiled_kernels
+from pretrain.curate import decontaminate, duplicates, files, funnel, quality, samples, spans
+from pretrain.curate.judge import choice, compiled, contamination_version, judge, kinds, reasons
+from pretrain.curate.measure import measure, score
+from pretrain.curate.write import write
 from pretrain.errors import DataError
 from pretrain.flow import Stage
-from pretrain.tasks import Task
+from pretrain.tasks import Function, Receipt, Task
 
-EXCERPT_CHARS = 400
-CONTEXT_CHARS = 80  # around a redaction, in the report's samples
-DROPPED = pa.schema(
-    [
-        *[DOCUMENT.field(n) for n in ("id", "source", "path", "offset", "length")],
-        ("reason", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("excerpt", pa.string()),
-    ]
-)
+if TYPE_CHECKING:
+    from pretrain.recipe import Recipe
+
+TWINS = ("exact_duplicate", "near_duplicate")
+MOST_MISSING = 10  # kernels: some belong to settings that this machine has never run
+LEAST_DOCUMENTS = 1000  # of a source whose duplicates are held against a limit
+
+
+def inputs(recipe: "Recipe") -> dict[str, Any]:
+    """Hashes of the files that the settings name: part of the stage's key."""
+    return files.hashes(recipe.curate)
 
 
 def run(stage: Stage) -> dict[str, Any]:
-    """Measure, decide, write; the counts of the stage."""
-    collected = stage.hashes_of("collect")
-    paths = stage.outputs_of("collect", "documents/*.parquet")
-    names = [path.name for path in paths]
-    n_bytes = [float(path.stat().st_size) for path in paths]
-    measured = stage.run_tasks(
-        [
-            Task(
-                f"measure-{Path(name).stem}", measure, {"shard": name},
-                (f"texts/{name}", f"signals/{name}"), {name: collected[f"documents/{name}"]}, size,
-            )
-            for name, size in zip(names, n_bytes, strict=True)
-        ],
-        "measure",
-    )  # fmt: skip
+    """Measure, judge, find duplicates, write; the counts of the stage."""
+    n_kernels = compiled_kernels.missing()
+    if n_kernels > MOST_MISSING:
+        stage.say(f"compiling {n_kernels} kernels, once: a minute or two, then they are on disk")
+    work = Work(stage, files.hashes(stage.settings))
+    own = stage.settings
+    modes = {"measure": own.measure, "lines": own.lines}
+    measured = work.each(measure, modes, ("collect",), ("texts", "signals"))
     n_documents = sum(receipt.counts["documents"] for receipt in measured)
     if not n_documents:
         raise DataError("curate: collect gave no documents; look at collect/report and its sources")
-    hashes = {name: digest for r in measured for name, digest in r.outputs.items()}
-    (chosen,) = stage.run_tasks(
-        [
+    judged_from = ["signals", *_scores(work), *_contamination(work)]
+    chosen = choice(own)
+    judged = work.each(judge, chosen, judged_from, ("verdicts",))
+    taken = _sum(receipt.counts["reasons"] for receipt in judged)
+    if not any(receipt.counts["keep"] for receipt in judged):
+        raise DataError(nothing_left(n_documents, taken))
+    table = settings.resolved(own.duplicates)
+    work.hashes |= duplicates.run(stage, work.names, work.hashes, table)
+    _check_limits(work)
+    written_from = [*judged_from, "texts", "verdicts", "duplicates", *_spans(work, table)]
+    how = {
+        "replace_kinds": kinds(own, "replace"),
+        "spans": spans.versions(table),
+        "cut_contamination": contamination_version(own, "cut"),
+    }
+    results = ("kept", "dropped", "decisions", "funnel")
+    written = work.each(write, how, dict.fromkeys(written_from), results)
+    return _report(work, chosen, judged, written, taken)
+
+
+@dataclass
+class Work:
+    """The shards of the stage, and the hash of every file that is known by now."""
+
+    stage: Stage
+    files: dict[str, Any]  # hashes of files that the settings name
+    names: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        paths = self.stage.outputs_of("collect", "documents/*.parquet")
+        self.names = [path.name for path in paths]
+        self.weights = [float(path.stat().st_size) for path in paths]
+        collected = self.stage.hashes_of("collect")
+        self.hashes |= {f"collect/{name}": collected[f"documents/{name}"] for name in self.names}
+
+    def each(
+        self, function: Function, arguments: dict[str, Any], reads: Any, writes: Sequence[str],
+        also: dict[str, str] | None = None,
+    ) -> list[Receipt]:  # fmt: skip
+        """One task a shard; `reads` and `writes` are folders, `also` hashes of more inputs."""
+        what = function.__name__
+        tasks = [
             Task(
-                "decide", decide, {"shards": names, **choice(stage.settings)},
-                tuple(f"decisions/{name}" for name in names), hashes,
+                name=f"{what}-{Path(name).stem}",
+                function=function,
+                arguments={"shard": name, **arguments},
+                outputs=tuple(f"{kind}/{name}" for kind in writes),
+                inputs={f"{k}/{name}": self.hashes[f"{k}/{name}"] for k in reads} | (also or {}),
+                weight=weight,
             )
-        ],
-        "decide",
+            for name, weight in zip(self.names, self.weights, strict=True)
+        ]
+        return self.keep(self.stage.run_tasks(tasks, what))
+
+    def keep(self, receipts: list[Receipt]) -> list[Receipt]:
+        for receipt in receipts:
+            self.hashes |= receipt.outputs
+        return receipts
+
+
+def nothing_left(n_documents: int, reasons: dict[str, int]) -> str:
+    """The message when all documents are gone: what took how many, and what to change."""
+    most = sorted(reasons, key=lambda reason: (-reasons[reason], reason))
+    keys = {
+        "empty": "look at what collect reads",
+        "language": "change curate.languages or curate.language_score",
+        "domain": "change curate.block_domains",
+        "contamination": "change curate.decontaminate",
+    }
+    took = ", ".join(f"{reason} took {reasons[reason]:,}" for reason in most)
+    advice = keys.get(most[0], f"relax curate.rules.{most[0]}")
+    if most[0].startswith("sensitive."):
+        advice = f"change curate.{most[0]}"
+    return (
+        f"curate: all {n_documents:,} documents were removed: {took}; {advice} (pretrain curate "
+        "RECIPE --what-if KEY=VALUE shows what a change would keep)"
+    )
+
+
+def _scores(work: Work) -> list[str]:
+    """Train the recipe's quality models and score all texts with them and its word lists."""
+    own = work.stage.settings
+    if not own.quality and not own.words:
+        return []
+    tasks = [
+        quality.task(name, settings.resolved(model), work.names, work.hashes, work.files)
+        for name, model in own.quality.items()
+    ]
+    trained = work.keep(work.stage.run_tasks(tasks, "train quality models")) if tasks else []
+    models = {name: digest for receipt in trained for name, digest in receipt.outputs.items()}
+    words = {name: store.hash_json(value) for name, value in work.files["words"].items()}
+    arguments = {"words": settings.resolved(own)["words"], "models": list(own.quality)}
+    work.each(score, arguments, ("texts",), ("scores",), models | words)
+    return ["scores"]
+
+
+def _contamination(work: Work) -> list[str]:
+    own = work.stage.settings.decontaminate
+    if not own.benchmarks:
+        return []
+    arguments = {"benchmarks": settings.resolved(own)["benchmarks"], "n_words": own.n_words}
+    task = Task(
+        "contamination-index", decontaminate.build_task, arguments,
+        decontaminate.INDEX, work.files["benchmarks"],
     )  # fmt: skip
-    if not chosen.counts["kept"]:
-        raise DataError(nothing_left(n_documents, chosen.counts["reasons"]))
-    hashes |= chosen.outputs
-    written = stage.run_tasks(
-        [
-            Task(
-                f"write-{Path(name).stem}", write,
-                {"shard": name, "redact": list(stage.settings.redact)},
-                (f"kept/{name}", f"dropped/{name}"),
-                {f: hashes[f] for k in ("texts", "signals", "decisions") for f in (f"{k}/{name}",)},
-                size,
+    (index,) = work.keep(work.stage.run_tasks([task], "index benchmarks"))
+    work.each(decontaminate.scan_task, {}, ("texts",), ("contamination",), index.outputs)
+    return ["contamination"]
+
+
+def _spans(work: Work, table: dict[str, Any]) -> list[str]:
+    if not spans.versions(table):
+        return []
+    work.hashes |= spans.run(work.stage, work.names, work.hashes, table)
+    return ["spans"]
+
+
+def _check_limits(work: Work) -> None:
+    """Stop where duplicates take more of a source than the recipe expects of it."""
+    own = work.stage.settings
+    total: dict[str, int] = {}
+    removed: dict[str, int] = {}
+    for name in work.names:
+        verdict = shards.read(work.stage.folder / "verdicts" / name, ["source", "keep"])
+        kind = shards.read(work.stage.folder / "duplicates" / name, ["kind"])["kind"]
+        for source, keep, what in zip(
+            verdict["source"].to_pylist(), verdict["keep"].to_pylist(), kind.to_pylist(),
+            strict=True,
+        ):  # fmt: skip
+            total[source] = total.get(source, 0) + keep
+            removed[source] = removed.get(source, 0) + (what is not None)
+    for source, n in sorted(total.items()):
+        chosen = own.sources.get(source)
+        limit = chosen.max_removed if chosen else None
+        limit = own.duplicates.max_removed if limit is None else limit
+        if n >= LEAST_DOCUMENTS and removed[source] > limit * n:
+            raise DataError(
+                f"curate: dedup removed {removed[source] / n:.0%} of source '{source}' "
+                f"({removed[source]:,} of {n:,} documents); the limit is {limit:.0%}; look at "
+                f"curate/duplicates and, if this is right, set curate.sources.{source}.max_removed"
             )
-            for name, size in zip(names, n_bytes, strict=True)
-        ],
-        "write",
-    )  # fmt: skip
+
+
+def _report(
+    work: Work, chosen: dict[str, Any], judged: list[Receipt], written: list[Receipt],
+    taken: dict[str, int],
+) -> dict[str, Any]:  # fmt: skip
+    """Write funnel.json and funnel.parquet; the counts of the stage."""
+    stage, own = work.stage, work.stage.settings
+    ruled = compiled(chosen)
+    asked = {"domain": chosen["block_domains"], "contamination": chosen["drop_contaminated"]}
+    possible = [r for r in reasons(chosen, ruled) if asked.get(r, True)]
+    names = funnel.step_names([*possible, *TWINS], own.lines != "none")
+    cubes = funnel.merge(stage.folder / "funnel" / name for name in work.names)
     counts = [receipt.counts for receipt in written]
-    report = funnel.assemble(chosen.counts["funnel"], counts)
+    shown = samples.Samples(stage.folder, work.names)
+    report = {
+        **funnel.summary(cubes, names),
+        **funnel.rules(ruled, [r.counts for r in judged], shown.of_rules(ruled, judged)),
+        "duplicates": {
+            "copies": funnel.histogram(c["copies"] for c in counts),
+            "split_clusters": funnel.histogram(c["cluster_sizes"] for c in counts),
+            "samples": shown.of_pairs(counts),
+        },
+        "edits": funnel.edits(counts),
+    }
+    if own.decontaminate.benchmarks:
+        index = store.read_json(stage.folder / "receipts" / "contamination-index.json")["counts"]
+        report["contamination"] = decontaminate.report(stage.folder, work.names, index)
     store.write_json(stage.output("funnel.json"), report)
-    totals = _totals(report, chosen.counts["reasons"])
-    most = sorted(totals["reasons"].items(), key=lambda item: (-item[1], item[0]))[:4]
+    shards.write_table(stage.output("funnel.parquet"), funnel.table(cubes, names))
+    taken = _sum(c["reasons"] for c in counts)
+    totals = _totals(report, taken)
+    most = sorted(taken.items(), key=lambda item: (-item[1], item[0]))[:4]
     stage.say(
         f"kept {totals['documents']:,} of {totals['documents_in']:,} documents"
         + (": " if most else "")
@@ -97,124 +237,7 @@ def run(stage: Stage) -> dict[str, Any]:
     return totals
 
 
-def measure(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Normalise one shard's texts and write everything that rules and duplicates will ask."""
-    name = arguments["shard"]
-    table = shards.read(folder.parent / "collect" / "documents" / name)
-    texts = normalize.normalize_all(_texts(table))
-    labels, scores = language.identify(texts)
-    data, offsets = normalize.buffers(texts)
-    view = memoryview(data)  # type: ignore[arg-type]
-    spans = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-    hashes = [xxhash.xxh3_128_digest(view[a:b]) for a, b in spans]
-    signatures = minhash.signatures(texts)
-    ids = table["id"].to_pylist()
-    columns = {
-        **{n: table[n] for n in ("id", "source", "path")},
-        "draw": pa.array([xxhash.xxh3_64_intdigest(i.encode()) for i in ids], pa.uint64()),
-        "empty": pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0),
-        "language": pa.array(labels.tolist(), pa.string()),
-        "language_score": pa.array(scores),
-        **{n: pa.array(values) for n, values in signals.measure(texts).items()},
-        "content_hash": pa.array(hashes, pa.binary(16)),
-        "signature": pa.array(
-            [row.tobytes() for row in signatures], pa.binary(4 * minhash.N_HASHES)
-        ),
-    }
-    at = table.schema.get_field_index("text")
-    shards.write_table(folder / "texts" / name, table.set_column(at, DOCUMENT.field("text"), texts))
-    shards.write_table(folder / "signals" / name, pa.table(columns))
-    return {"documents": table.num_rows, "bytes": int(offsets[-1] - offsets[0])}
-
-
-def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Write one shard's kept documents, redacted, and an excerpt of each other one."""
-    name, kinds = arguments["shard"], arguments["redact"]
-    table = shards.read(folder / "texts" / name)
-    decision = shards.read(folder / "decisions" / name)
-    measured = shards.read(folder / "signals" / name, ["draw", "language"])
-    keep = decision["keep"]
-    kept, chosen, marks = table.filter(keep), decision.filter(keep), measured.filter(keep)
-    texts, edits, redactions = _redact(kept, marks["draw"].to_pylist(), kinds)
-    columns = {n: kept[n] for n in KEPT.names if n in kept.column_names}
-    columns |= {"language": marks["language"], "cluster": chosen["cluster"]}
-    columns |= {"copies": chosen["copies"], "edits": edits, "text": texts}
-    shards.write_table(
-        folder / "kept" / name, pa.table({n: columns[n] for n in KEPT.names}, schema=KEPT)
-    )
-
-    gone, why = table.filter(pc.invert(keep)), decision.filter(pc.invert(keep))
-    starts = pc.utf8_slice_codeunits(gone["text"], 0, 2 * EXCERPT_CHARS).to_pylist()
-    columns = {n: gone[n] for n in DROPPED.names if n in gone.column_names}
-    columns |= {"reason": why["reason"], "duplicate_of": why["duplicate_of"]}
-    columns["excerpt"] = pa.array([funnel.excerpt(t, EXCERPT_CHARS) for t in starts], pa.string())
-    shards.write_table(
-        folder / "dropped" / name, pa.table({n: columns[n] for n in DROPPED.names}, schema=DROPPED)
-    )
-    if len(kept) + len(gone) != len(table) or len(decision) != len(table):
-        raise DataError(f"curate: {name}: {len(table)} in, {len(kept)} kept, {len(gone)} dropped")
-    n_bytes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
-    by_source: dict[str, Counter[str]] = {}
-    for source, n in zip(kept["source"].to_pylist(), n_bytes.tolist(), strict=True):
-        by_source.setdefault(source, Counter()).update(documents=1, bytes=n)
-    return {
-        "documents": len(kept),
-        "dropped": len(gone),
-        "bytes": int(n_bytes.sum()),
-        "by_source": {source: dict(counts) for source, counts in sorted(by_source.items())},
-        "redactions": redactions,
-    }
-
-
-def _texts(table: pa.Table) -> pa.Array:
-    return table["text"].cast(pa.large_string()).combine_chunks()
-
-
-def _redact(
-    kept: pa.Table, draws: list[int], kinds: list[str]
-) -> tuple[pa.Array, pa.Array, dict[str, Any]]:
-    """(texts, edits, per kind: documents, edits and samples of what now stands there)."""
-    texts = _texts(kept)
-    edits: list[list[redact.Edit]] = [[] for _ in range(len(texts))]
-    changed: dict[int, str] = {}
-    for i in np.flatnonzero(redact.suspects(texts, kinds)).tolist():
-        text, made = redact.redact(texts[i].as_py(), kinds)
-        if made:
-            changed[i], edits[i] = text, made
-    found = {}
-    for kind in kinds:
-        rows = [i for i in changed if any(what == kind for _, _, what in edits[i])]
-        first = sorted(rows, key=lambda i: draws[i])[: funnel.N_SAMPLES]
-        found[kind] = {
-            "documents": len(rows),
-            "edits": sum(what == kind for i in rows for _, _, what in edits[i]),
-            "samples": [
-                {n: kept[n][i].as_py() for n in ("id", "path", "source")}
-                | {"draw": draws[i], "excerpt": _around(texts[i].as_py(), edits[i], kind)}
-                for i in first
-            ],
-        }
-    if changed:
-        after = [changed.get(i, text) for i, text in enumerate(texts.to_pylist())]
-        texts = pa.array(after, pa.large_string())
-    fields = ("start", "end", "what")
-    lists = [[dict(zip(fields, edit, strict=True)) for edit in made] for made in edits]
-    return texts, pa.array(lists, KEPT.field("edits").type), found
-
-
-def _around(text: str, edits: list[redact.Edit], kind: str) -> str:
-    """What now stands where the first edit of a kind was made, with its surroundings."""
-    start, end, _ = next(edit for edit in edits if edit[2] == kind)
-    data = text.encode()
-    near = data[max(0, start - 500) : end + 500].decode(errors="ignore")
-    at = len(data[max(0, start - 500) : start].decode(errors="ignore"))
-    n_chars = len(data[start:end].decode())
-    before = redact.redact(near[:at])[0][-CONTEXT_CHARS:]
-    address = redact.redact(near[at : at + n_chars])[0]
-    return before + address + redact.redact(near[at + n_chars :])[0][:CONTEXT_CHARS]
-
-
-def _totals(report: dict[str, Any], reasons: dict[str, int]) -> dict[str, Any]:
+def _totals(report: dict[str, Any], taken: dict[str, int]) -> dict[str, Any]:
     first, last = report["steps"][0], report["steps"][-1]
     n_in, n_out = first["documents_in"], last["documents_out"]
     return {
@@ -223,7 +246,7 @@ def _totals(report: dict[str, Any], reasons: dict[str, int]) -> dict[str, Any]:
         "dropped": n_in - n_out,
         "bytes_in": first["bytes_in"],
         "bytes": last["bytes_out"],
-        "reasons": reasons,
+        "reasons": taken,
         "by_source": {
             source: {
                 "documents_in": totals["documents_in"],
@@ -233,5 +256,13 @@ def _totals(report: dict[str, Any], reasons: dict[str, int]) -> dict[str, Any]:
             }
             for source, totals in first["by_source"].items()
         },
-        "redactions": {kind: r["edits"] for kind, r in report["redactions"].items()},
+        "edits": {what: row["edits"] for what, row in report["edits"].items()},
     }
+
+
+def _sum(counts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for key, n in one.items():
+            total[key] = total.get(key, 0) + n
+    return dict(sorted(total.items()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from pretrain import __version__, shards, store
+from pretrain import __version__, settings, shards, store
 from pretrain.model import count
 from pretrain.model.settings import Shape
 from pretrain.recipe import Recipe
@@ -158,10 +158,8 @@ def model_card(
         "",
         "## Limits",
         "",
-        "The model repeats what its data contain, mistakes and bias included. E-mail addresses and "
-        "public IP addresses were replaced by reserved ones where found; other personal data were "
-        "not looked for." if recipe.curate.redact else
-        "The model repeats what its data contain, mistakes, bias and personal data included.",
+        "The model repeats what its data contain, mistakes and bias included. "
+        + _sensitive(recipe),
         "",
         f"Made with pretrain {__version__}.",
     ]  # fmt: skip
@@ -173,6 +171,18 @@ def _verified(verified: dict[str, Any]) -> str:
         return "not measured (transformers was not installed)"
     difference = verified["largest_logit_difference"]
     return f"transformers {verified['transformers']}, largest difference {difference:.1e}"
+
+
+def _sensitive(recipe: Recipe) -> str:
+    """One sentence on personal data and secrets, as the recipe treats them."""
+    policies = settings.resolved(recipe.curate.sensitive)
+    done = {"replace": "replaced", "drop": "reason to drop the document", "keep": "left as found"}
+    parts = [
+        f"{done[policy]}: {', '.join(k.replace('_', ' ') for k in kinds)}"
+        for policy in done
+        if (kinds := [k for k, chosen in policies.items() if chosen == policy])
+    ]
+    return f"Personal data and secrets that were recognised are {'; '.join(parts)}."
 
 
 def _composition(summary: dict[str, Any], train: dict[str, Any]) -> list[str]:

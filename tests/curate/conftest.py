@@ -79,6 +79,8 @@ def documents() -> list[dict[str, Any]]:
             "url": f"https://x.example/{i}" if source == "web" else None,
             "license": "CC0-1.0",
             "date": None,
+            "digest": None,
+            "tags": [],
             "language_hint": None,
             "text": text,
         }

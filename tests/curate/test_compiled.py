@@ -49,3 +49,15 @@ def test_without_a_writable_folder_beside_the_source(home, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path}/pretrain/curate/one.py 2\n"
     assert bool(list(cache.glob("**/*.nbi"))) == (home == "writable")
+
+
+def test_kernels_that_are_not_on_disk_are_counted(tmp_path, monkeypatch):
+    before = compiled.missing()
+
+    @kernel
+    def fresh(x):
+        return x + 1
+
+    assert compiled.missing() == before + 1
+    assert fresh(1) == 2
+    assert compiled.missing() == before

@@ -1,169 +1,277 @@
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from pretrain.curate import duplicates, minhash
+from pretrain import store, tasks
+from pretrain.curate import duplicates, pairs, shuffle
+from pretrain.errors import DataError
+from tests.conftest import DATA
+from tests.curate import corpus
+from tests.curate.test_preference import key_of
 
-DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "dups" / "clough-stevenson" / "dev"
-WORDS = [f"w{i}" for i in range(4000)]
-
-
-def column(texts: list[str]) -> pa.Array:
-    return pa.array(texts, pa.large_string())
-
-
-def mutated(text: str, n: int, draw: random.Random) -> str:
-    words = text.split()
-    for at in draw.sample(range(len(words)), min(n, len(words))):
-        words[at] = draw.choice(WORDS)
-    return " ".join(words)
+ANSWERS = DATA / "dups" / "clough-stevenson" / "dev"
+TINY = {"ROWS_BYTES": 2000, "BATCH_BYTES": 3000}
 
 
-def family(n_bases: int, seed: int) -> list[str]:
-    """Texts, each with copies of all degrees, in the order of preference (longest, then text)."""
+def brute(rows: list[dict], near: float, split: float, exact: bool = True) -> dict[str, dict]:
+    """What becomes of each document where every pair is looked at: greedy, in plain Python."""
+    out = {row["id"]: dict.fromkeys(("kind", "duplicate_of", "similarity", "cluster")) for row in rows}
+    order = sorted((row for row in rows if row["keep"]), key=key_of)
+    similar = corpus.jaccards([row["text"] for row in order])
+    first: dict[str, int] = {}
+    kept: list[int] = []
+    label = list(range(len(order)))
+    for i, row in enumerate(order):
+        one = out[row["id"]]
+        original = first.setdefault(row["text"], i) if exact else i
+        if original < i:
+            twin = out[order[original]["id"]]
+            one |= {"kind": "exact", "duplicate_of": twin["duplicate_of"] or order[original]["id"]}
+            continue
+        for j in range(i):
+            if similar[i, j] >= split and (not exact or first[order[j]["text"]] == j):
+                low, high = sorted((label[i], label[j]))
+                label = [low if x == high else x for x in label]
+        best = max(kept, key=lambda j: (similar[i, j], -j), default=i)  # noqa: B023
+        if best != i and similar[i, best] >= near:
+            score = float(np.float32(similar[i, best]))
+            one |= {"kind": "near", "duplicate_of": order[best]["id"], "similarity": score}
+        else:
+            kept.append(i)
+    stays = [i for i, row in enumerate(order) if out[row["id"]]["kind"] is None]
+    for row in rows:
+        out[row["id"]] |= {"cluster_size": 0, "copies": 0}
+    for i in stays:
+        own = order[i]["id"]
+        named = sum(row["duplicate_of"] == own for row in out.values())
+        members = sum(label[j] == label[i] for j in stays)
+        out[own] |= {"cluster": order[label[i]]["id"], "cluster_size": members, "copies": 1 + named}
+    return out
+
+
+def clear(seed: int) -> list[dict]:
+    """Families whose members are surely alike or surely not, so that LSH misses none."""
     draw = random.Random(seed)
-    texts = []
-    for _ in range(n_bases):
-        base = " ".join(draw.choices(WORDS, k=draw.randrange(80, 300)))
-        texts += [base] + [mutated(base, n, draw) for n in (1, 2, 3, 5, 8, 13, 21)]
-    return sorted(set(texts), key=lambda t: (-len(t), t))
+    texts = ["?!", "...", "?!", "one two three", "one two three"]
+    for _ in range(5):
+        base = " ".join(draw.choices(corpus.WORDS, k=draw.randrange(150, 300)))
+        texts += [base, base] + [corpus.mutated(base, 1, draw) for _ in range(draw.randrange(6))]
+    rows = corpus.documents(texts)
+    for row in draw.sample(rows, 4):
+        row["keep"] = False
+    return rows
 
 
-def similarities(texts: list[str]) -> np.ndarray:
-    sets = [set(minhash.shingles(t).tolist()) for t in texts]
-    return np.array([[len(a & b) / max(1, len(a | b)) for b in sets] for a in sets])
+@settings(
+    deadline=None, max_examples=10, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(st.integers(0, 10**6), st.integers(1, 4), st.booleans(), st.booleans())
+def test_decisions_equal_brute_force(
+    tmp_path: Path, seed: int, n_shards: int, tiny: bool, exact: bool
+) -> None:
+    rows = clear(seed)
+    folder = tmp_path / f"{seed}-{n_shards}-{tiny}-{exact}" / "curate"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in TINY.items() if tiny else ():
+            patch.setattr(duplicates, name, value)
+        found = corpus.found(folder, rows, n_shards, exact=exact)
+    expected = brute(rows, 0.8, 0.5, exact)
+    if not exact:  # a text without words is like nothing, not even itself
+        assert not any(row["kind"] == "exact" for row in found.values())
+    assert found == expected
 
 
-def near(texts: list[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    lengths = np.array([len(t) for t in texts])
-    return duplicates.near(
-        minhash.signatures(column(texts)), lengths, lambda i: column(texts).take(i), threshold
-    )
+def checked(found: dict[str, dict], rows: list[dict], near: float) -> float:
+    """The share of documents brute force removes that are removed; checks all that is promised."""
+    texts = {row["id"]: row["text"] for row in rows}
+    ids = list(texts)
+    place = {one: i for i, one in enumerate(ids)}
+    similar = corpus.jaccards([texts[i] for i in ids])
+    for own, row in found.items():
+        if row["kind"] is None:
+            assert found[row["cluster"]]["cluster"] == row["cluster"]
+            continue
+        assert found[row["duplicate_of"]]["kind"] is None, "what it stands for is kept"
+        true = similar[place[own], place[row["duplicate_of"]]]
+        assert true >= near or texts[own] == texts[row["duplicate_of"]]
+        if row["kind"] == "near":
+            assert row["similarity"] == np.float32(true)
+    stays = [i for i, row in found.items() if row["kind"] is None]
+    assert sum(found[i]["copies"] for i in stays) == len(rows)
+    could = sum(row["kind"] is not None for row in brute(rows, near, 0.5).values())
+    return (len(rows) - len(stays)) / max(1, could)
 
 
-def clusters(texts: list[str], threshold: float) -> np.ndarray:
-    lengths = np.array([len(t) for t in texts])
-    return duplicates.clusters(
-        minhash.signatures(column(texts)), lengths, lambda i: column(texts).take(i), threshold
-    )
+@pytest.mark.parametrize(("split_rows", "recall"), [(4, 1.0), (8, 0.95)])
+def test_a_removed_text_is_like_the_kept_one_named(
+    tmp_path: Path, split_rows: int, recall: float
+) -> None:
+    rows = corpus.documents(corpus.family(15, 1))
+    found = corpus.found(tmp_path / "curate", rows, 3, split_rows=split_rows)
+    assert checked(found, rows, 0.8) >= recall
 
 
-def test_a_removed_text_is_like_the_kept_one_named_and_kept_ones_differ() -> None:
-    texts = family(25, 1)
-    true = similarities(texts)
-    kept, score = near(texts, 0.8)
-    removed = np.flatnonzero(kept >= 0)
-    assert len(removed) > 40
-    for i in removed:
-        assert kept[kept[i]] == -1, "the text it stands for is kept"
-        assert kept[i] < i, "and preferred"
-        assert true[i, kept[i]] >= 0.8
-        assert score[i] == pytest.approx(true[i, kept[i]])
-    left = np.flatnonzero(kept < 0)
-    missed = np.triu(true[np.ix_(left, left)] >= 0.8, 1).sum()
-    could = sum((true[i, :i] >= 0.8).any() for i in range(len(texts)))
-    assert missed <= 0.1 * could  # the recall of 14 bands of 8 rows
+def test_nothing_depends_on_shards_workers_and_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = corpus.documents(corpus.family(8, 2))
+    expected = corpus.found(tmp_path / "a" / "curate", rows, 1)
+    random.Random(1).shuffle(rows)
+    assert corpus.found(tmp_path / "b" / "curate", rows, 3, workers=2) == expected
+    for name, value in TINY.items():
+        monkeypatch.setattr(duplicates, name, value)
+    monkeypatch.setattr(shuffle, "BLOCK_ROWS", 3)
+    assert corpus.found(tmp_path / "c" / "curate", rows[::-1], 4) == expected
 
 
-def test_clusters_join_what_is_like_and_nothing_else() -> None:
-    texts = family(25, 2)
-    true = similarities(texts)
-    label = clusters(texts, 0.5)
-    expected = np.arange(len(texts))
-    for i, j in np.argwhere(np.triu(true >= 0.5, 1)):
-        expected[expected == expected[j]] = expected[i]
-    together = label[:, None] == label[None, :]
-    allowed = expected[:, None] == expected[None, :]
-    assert not (together & ~allowed).any()
-    assert (together & allowed).sum() >= 0.95 * allowed.sum()
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_small_batches_give_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = family(12, seed)
-    whole = near(texts, 0.8)[0].tolist(), clusters(texts, 0.5).tolist()
-    monkeypatch.setattr(duplicates, "BATCH_BYTES", 3000)
-    assert (near(texts, 0.8)[0].tolist(), clusters(texts, 0.5).tolist()) == whole
-
-
-def test_texts_are_read_only_where_lsh_proposes_a_pair() -> None:
-    draw = random.Random(3)
-    texts = [" ".join(draw.choices(WORDS, k=100)) for _ in range(200)]
-    texts.append(mutated(texts[7], 1, draw))
-    asked: list[int] = []
-
-    def read(rows: np.ndarray) -> pa.Array:
-        asked.extend(rows.tolist())
-        return column(texts).take(rows)
-
-    lengths = np.array([len(t) for t in texts])
-    kept, _ = duplicates.near(minhash.signatures(column(texts)), lengths, read, 0.8)
-    assert sorted(asked) == [7, 200]
-    assert kept[200] == 7
-
-
-@pytest.mark.parametrize("alike", [True, False])
-def test_a_bucket_of_thousands_ends(alike: bool) -> None:
+def test_one_component_of_everything_is_verified_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(4)
-    base = " ".join(draw.choices(WORDS, k=300))
-    if alike:
-        texts = [base] * 5000
-    else:  # adversarial: one signature for texts that share nothing
-        texts = [" ".join(draw.choices(WORDS, k=300)) for _ in range(5000)]
-    signatures = np.repeat(minhash.signatures(column([base])), 5000, axis=0)
-    lengths = np.full(5000, 1500)
-    near(texts[:2], 0.8)
-    kept, _ = duplicates.near(signatures, lengths, lambda i: column(texts).take(i), 0.8)
-    assert (kept >= 0).sum() == (4999 if alike else 0)
+    base = " ".join(draw.choices(corpus.WORDS, k=100))
+    rows = corpus.documents([corpus.mutated(base, draw.randrange(1, 4), draw) for _ in range(300)])
+    expected = corpus.found(tmp_path / "a" / "curate", rows, 2)
+    monkeypatch.setattr(duplicates, "BATCH_BYTES", 20_000)
+    sizes = []
+    real = pairs.similarities
+    monkeypatch.setattr(
+        pairs, "similarities", lambda p, v, b: sizes.append(len(b)) or real(p, v, b)
+    )
+    assert corpus.found(tmp_path / "b" / "curate", rows, 2) == expected
+    assert len(sizes) > 3
+    assert max(sizes) < 100, "of 300 documents"
+    assert max(row["copies"] for row in expected.values()) > 100
 
 
-def test_chains_do_not_swallow_what_is_unlike_the_survivor() -> None:
+def test_chains_do_not_swallow_what_is_unlike_the_survivor(tmp_path: Path) -> None:
     draw = random.Random(6)
-    chain = [" ".join(draw.choices(WORDS, k=200))]
+    chain = [" ".join(draw.choices(corpus.WORDS, k=200))]
     for _ in range(30):  # each is like its neighbour, the last is nothing like the first
         words = chain[-1].split()
-        chain.append(" ".join(words[6:] + draw.choices(WORDS, k=6)))
-    true = similarities(chain)
-    kept, _ = near(chain, 0.8)
-    assert 3 < (kept < 0).sum() < 25
-    assert all(true[i, k] >= 0.8 for i, k in enumerate(kept) if k >= 0)
-    assert len(set(clusters(chain, 0.5).tolist())) == 1, "but they stay on one side of the split"
+        chain.append(" ".join(words[6:] + draw.choices(corpus.WORDS, k=6)))
+    rows = corpus.documents(chain)
+    found = corpus.found(tmp_path / "curate", rows)
+    checked(found, rows, 0.8)
+    stays = [row for row in found.values() if row["kind"] is None]
+    assert 3 < len(stays) < 25
+    assert len({row["cluster"] for row in stays}) == 1, "but they stay on one side of the split"
 
 
-def test_exact_points_to_the_first_equal() -> None:
-    hashes = np.array([[1, 2], [3, 4], [1, 2], [1, 5], [3, 4], [1, 2]], np.uint64)
-    assert duplicates.exact(hashes).tolist() == [-1, -1, 0, -1, 1, 0]
-    assert duplicates.exact(hashes[:0]).tolist() == []
+@pytest.mark.parametrize(
+    ("chosen", "kinds"),
+    [
+        ({"fuzzy": False}, {"exact"}),
+        ({"exact": False}, {"near"}),
+        ({"exact": False, "fuzzy": False}, set()),
+    ],
+)
+def test_each_degree_can_be_left_out(tmp_path: Path, chosen: dict, kinds: set) -> None:
+    rows = corpus.documents(corpus.family(4, 1))
+    found = corpus.found(tmp_path / "curate", rows, **chosen)
+    assert {row["kind"] for row in found.values()} - {None} == kinds
+    assert max(row["cluster_size"] for row in found.values()) > 4
 
 
-def test_texts_without_words_are_no_duplicates() -> None:
-    assert near(["?!", "...", "--"], 0.8)[0].tolist() == [-1, -1, -1]
-    assert near([], 0.8)[0].tolist() == []
-    assert clusters(["?!", "?!"], 0.5).tolist() == [0, 1]
+def test_nothing_and_almost_nothing(tmp_path: Path) -> None:
+    rows = corpus.documents(["a b c d e f"])
+    assert corpus.found(tmp_path / "a" / "curate", rows, 2)[rows[0]["id"]]["copies"] == 1
+    rows[0]["keep"] = False
+    assert corpus.found(tmp_path / "b" / "curate", rows, 2)[rows[0]["id"]]["copies"] == 0
 
 
-def test_jaccard() -> None:
-    a, b = np.array([1, 2, 3], np.uint64), np.array([2, 3, 4, 5], np.uint64)
-    assert duplicates.jaccard(a, b) == 2 / 5
-    assert duplicates.jaccard(a[:0], b[:0]) == 0
+class Stop(Exception):
+    """A kill before the n-th receipt."""
 
 
-def test_plagiarised_answers_cluster_with_their_source() -> None:
-    if not DATA.exists():
+def test_a_search_killed_before_any_receipt_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "curate"
+    names, hashes = corpus.write(folder, corpus.documents(corpus.family(3, 5)), 2)
+    run = lambda: duplicates.run(corpus.stage(folder), names, hashes, corpus.CHOSEN)  # noqa: E731
+    expected = run()
+    n_tasks = len(list((folder / "receipts").glob("*.json")))
+    for path in ("pairs", "receipts", "duplicates"):
+        store.remove(folder / path)
+    done: list[str] = []
+    real = tasks.perform
+
+    def perform(where: Path, task: Any, code: str) -> Any:
+        task.function(where, task.arguments)  # its files are there, its receipt is not
+        done.append(task.name)
+        if len(done) % 2:
+            raise Stop
+        return real(where, task, code)
+
+    monkeypatch.setattr("pretrain.engines.local.perform", perform)
+    told = None
+    while told is None:
+        try:
+            told = run()
+        except Stop:
+            assert len(done) < 3 * n_tasks
+    assert told == expected
+    assert len(done) == 2 * n_tasks, "no task that had its receipt ran again"
+
+
+def test_a_damaged_chunk_is_named_and_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "curate"
+    names, hashes = corpus.write(folder, corpus.documents(corpus.family(3, 5)), 2)
+    run = lambda: duplicates.run(corpus.stage(folder), names, hashes, corpus.CHOSEN)  # noqa: E731
+    expected = run()
+    files = sorted((folder / "pairs").rglob("*.bin"))
+    assert {path.parent.name for path in files} >= {"order", "rows", "edges", "values", "told"}
+    for kind in ("order", "rows", "routed", "verified", "told"):
+        path = next(p for p in files if p.parent.name == kind)
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 1
+        path.write_bytes(data)
+        for receipt in (folder / "receipts").glob("*.json"):
+            if kind not in receipt.name:  # all that follows has to be done again
+                text = receipt.read_text()
+                if f"{kind}/" not in text:
+                    receipt.unlink()
+        store.remove(folder / "duplicates")
+        with pytest.raises(DataError, match=f"{kind}/{path.name}.*remove the file"):
+            run()
+        path.unlink()
+        assert run() == expected
+
+
+def test_what_is_done_is_skipped_though_its_way_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "curate"
+    names, hashes = corpus.write(folder, corpus.documents(corpus.family(3, 5)), 2)
+    expected = duplicates.run(corpus.stage(folder), names, hashes, corpus.CHOSEN)
+    own = corpus.stage(folder)
+    store.remove(folder / "pairs")  # as the end of the stage does
+    for path in (folder / "receipts").glob("pairs-*"):
+        path.unlink()
+    assert duplicates.run(own, names, hashes, corpus.CHOSEN) == expected
+    assert set(own.outputs) == {*expected, *(f"receipts/duplicates-part-0000{i}.json" for i in (0, 1))}
+    assert not (folder / "pairs").exists()
+    duplicates.run(own, names, hashes, {**corpus.CHOSEN, "threshold": 0.9})
+    assert (folder / "pairs").exists()
+
+
+@pytest.mark.parametrize("threshold", [0.8, 0.5, 0.3])
+def test_plagiarised_answers_cluster_with_their_source(tmp_path: Path, threshold: float) -> None:
+    if not ANSWERS.exists():
         pytest.skip("needs ../shared/data/dups/clough-stevenson")
-    files = sorted(DATA.glob("*.txt"))
-    texts = [f.read_text(errors="replace") for f in files]
-    order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), files[i].name))
-    texts = [texts[i] for i in order]
-    true = similarities(texts)
-    for threshold in (0.8, 0.5, 0.3):
-        label = clusters(texts, threshold)
-        pairs = np.argwhere(np.triu(true >= threshold, 1))
-        joined = sum(label[i] == label[j] for i, j in pairs)
-        assert joined >= (0.7 if threshold > 0.4 else 0.35) * len(pairs)
-        for i, first in enumerate(label):
-            if first != i:
-                assert (true[i, label == first] >= threshold).sum() >= 1
+    texts = [p.read_text(errors="replace") for p in sorted(ANSWERS.glob("*.txt"))]
+    rows = corpus.documents(texts)
+    found = corpus.found(tmp_path / "curate", rows, fuzzy=False, split_threshold=threshold)
+    true = corpus.jaccards(texts)
+    label = [found[row["id"]]["cluster"] for row in rows]
+    alike = np.argwhere(np.triu(true >= threshold, 1))
+    joined = sum(label[i] == label[j] for i, j in alike)
+    assert joined >= (0.95 if threshold > 0.4 else 0.7) * len(alike)
+    for i, row in enumerate(rows):
+        if label[i] != row["id"]:
+            others = [j for j in range(len(rows)) if label[j] == label[i] and j != i]
+            assert max(true[i, j] for j in others) >= threshold

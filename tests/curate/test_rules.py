@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pretrain.curate import rules, signals
+from pretrain.curate import expressions, rules, signals
 from pretrain.errors import RecipeError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "RULES.md"
@@ -298,3 +298,36 @@ def test_the_document_has_every_signal_and_every_preset_rule_with_its_threshold(
         section = text.partition(f"### `{set_name}`")[2].partition("\n### ")[0]
         for rule, (expression, threshold) in table.items():
             assert f"| `{rule}` | `{expression.format(threshold)}` |" in section
+
+
+def test_labels_are_compared_with_texts() -> None:
+    language = np.array(["en", "de", None], object)
+    assert kept('language == "de"', language=language, n_words=[1, 1, 1]) == [False, True, False]
+    assert kept("language != 'de'", language=language, n_words=[1, 1, 1]) == [True, False, True]
+    assert kept(
+        "not (language == 'en' and n_words < 5)", language=language, n_words=[1, 1, 1]
+    ) == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("language", "can only be compared with a text"),
+        ("language == 3", "can only be compared with a text"),
+        ("language < 'de'", "can only be compared"),
+        ("n_words == 'de'", "is not allowed"),
+        ("languag == 'de'", "did you mean 'language'"),
+        ("'de' == language", "is not allowed"),
+        ("quality_web > 0.5", "no signal 'quality_web'"),
+    ],
+)
+def test_labels_and_texts_are_nothing_else(expression, why) -> None:
+    assert why in expressions.fault(expression)
+
+
+def test_a_recipe_may_have_signals_of_its_own() -> None:
+    table = {"house": {"good": "quality_web > 0.5"}}
+    assert list(rules.problems(table))
+    assert not list(rules.problems(table, ["quality_web"]))
+    (rule,) = rules.compile_rules(table, ["house"], ["quality_web"])
+    assert rule.keeps({"quality_web": np.array([0.4, 0.6])}).tolist() == [False, True]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pretrain import shards, store
-from pretrain.curate.redact import redact
-from pretrain.curate.run import DROPPED, run
+from pretrain.curate import edits, funnel
+from pretrain.curate.run import run
+from pretrain.curate.write import DECISION, DROPPED
 from pretrain.document import KEPT
 from pretrain.errors import DataError
 from pretrain.flow import Stage
@@ -72,21 +73,21 @@ def test_every_document_is_kept_or_dropped_with_the_right_reason(
     assert sum(r["copies"] for r in kept) == len(kept) + 3
 
 
-def test_kept_documents_are_normalised_redacted_and_say_what_was_changed(stage: Make) -> None:
+def test_kept_documents_are_normalised_and_say_what_was_replaced(stage: Make) -> None:
     made = stage()
     counts = run(made)
     texts = {r["id"]: r["text"] for r in read(made, "texts")}
     kept = read(made, "kept")
     for row in kept:
-        expected, edits = redact(texts[row["id"]])
-        assert row["text"] == expected
-        assert row["edits"] == [{"start": a, "end": b, "what": w} for a, b, w in edits]
+        later = [e for e in row["edits"] if e["step"] > 0]
+        assert edits.replay(texts[row["id"]].encode(), later).decode() == row["text"]
     (mail,) = (r for r in kept if "Write to" in r["text"])
     data = texts[mail["id"]].encode()
     cut = [data[e["start"] : e["end"]].decode() for e in mail["edits"]]
     assert cut == ["jane.doe@mail.com", "85.214.132.117"]
     assert "\r" not in mail["text"]
-    assert counts["redactions"] == {"email": 2, "ip": 1}
+    assert counts["edits"] == {"email": 2, "ip": 1}
+    assert "jane.doe" not in mail["text"]
     assert counts["bytes"] == sum(len(r["text"].encode()) for r in kept)
     assert all(len(r["excerpt"]) <= 400 for r in read(made, "dropped"))
 
@@ -108,9 +109,13 @@ def test_schemas(stage: Make) -> None:
         assert shards.read(path).schema.equals(KEPT)
     for path in made.folder.glob("dropped/*.parquet"):
         assert shards.read(path).schema.equals(DROPPED)
+    for path in made.folder.glob("decisions/*.parquet"):
+        assert shards.read(path).schema.equals(DECISION)
+    assert shards.read(made.folder / "funnel.parquet").schema.equals(funnel.FUNNEL)
     assert {n.partition("/")[0] for n in made.outputs} == {
-        "texts", "signals", "decisions", "kept", "dropped", "receipts", "funnel.json",
-    }  # fmt: skip
+        *("texts", "signals", "verdicts", "duplicates", "decisions", "kept", "dropped"),
+        *("receipts", "funnel", "funnel.json", "funnel.parquet"),
+    }
 
 
 def test_a_changed_threshold_measures_nothing_again_and_equals_a_run_from_nothing(
@@ -127,8 +132,8 @@ def test_a_changed_threshold_measures_nothing_again_and_equals_a_run_from_nothin
             assert path.stat().st_mtime_ns == stamp, path
     run(stage(changed, where="fresh"))
     assert hashes(folder) == hashes(folder.parents[1] / "fresh" / "curate")
-    reasons = store.read_json(folder / "receipts/decide.json")["counts"]["reasons"]
-    assert not any(reason.startswith("own.") for reason in reasons)
+    reasons = shards.read_all(sorted((folder / "decisions").glob("*")))["reason"].to_pylist()
+    assert not any(reason.startswith("own.few") for reason in reasons if reason)
 
 
 def test_the_order_of_rules_is_part_of_the_key(stage: Make, curate: dict[str, Any]) -> None:
@@ -155,7 +160,7 @@ def test_shards_do_not_change_what_is_decided(stage: Make, rows: list[dict[str, 
     def by_id(made: Stage, kind: str) -> list[dict[str, Any]]:
         return sorted(read(made, kind), key=lambda r: r["id"])
 
-    for kind in ("kept", "dropped"):
+    for kind in ("kept", "dropped", "decisions"):
         assert by_id(few, kind) == by_id(many, kind)
     assert store.read_json(few.folder / "funnel.json") == store.read_json(
         many.folder / "funnel.json"
@@ -189,12 +194,14 @@ def test_sources_have_their_own_rules_and_languages(stage: Make, curate: dict[st
     assert not any(r.startswith("gopher") for (s, _), r in dropped.items() if s == "web")
 
 
-def test_duplicates_and_redaction_can_be_turned_off(stage: Make, curate: dict[str, Any]) -> None:
-    made = stage(curate | {"duplicates": {"exact": False, "fuzzy": False}, "redact": []})
+def test_duplicates_and_replacements_can_be_turned_off(stage: Make, curate: dict[str, Any]) -> None:
+    policies = dict.fromkeys(("email", "ip", "iban", "card", "secret"), "keep")
+    off = {"duplicates": {"exact": False, "fuzzy": False}, "sensitive": policies}
+    made = stage(curate | off)
     counts = run(made)
     assert not {"exact_duplicate", "near_duplicate"} & counts["reasons"].keys()
     assert any("jane.doe@mail.com" in r["text"] for r in read(made, "kept"))
-    assert counts["redactions"] == {}
+    assert counts["edits"] == {}
     exact = stage(curate | {"duplicates": {"fuzzy": False}}, where="exact")
     assert run(exact)["reasons"]["exact_duplicate"] == 2
 

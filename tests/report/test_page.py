@@ -115,7 +115,17 @@ def test_hostile_text_stays_text(copied_run: Path) -> None:
         "overlap": {"rules": [EVIL, EVIL], "counts": [[2, 2], [2, 2]]},
     }
     funnel["duplicates"]["samples"] = [{"jaccard": 0.9, "removed": sample, "kept": sample}]
-    funnel["languages"].append({"language": EVIL, "documents": 1, "bytes": 1})
+    sizes = {f"{what}_{side}": 1 for what in ("documents", "bytes") for side in ("in", "out")}
+    for key, by in (("languages", "language"), ("domains", "domain"), ("licenses", "license")):
+        funnel[key].append({by: EVIL, **sizes})
+    edits = {"documents": 1, "edits": 1, "bytes": 1, "samples": [sample]}
+    funnel["edits"] = {EVIL: edits}
+    funnel["contamination"] = {
+        "n_words": 13,
+        "benchmarks": {EVIL: {"items": 1, "items_hit": 1, "documents_hit": 1, "spans": 1,
+                              "samples": [sample | {"item": EVIL}]}},
+    }  # fmt: skip
+    rule["samples"][0]["evidence"] = [EVIL, EVIL, EVIL]
     write(copied_run / "curate" / "funnel.json", funnel)
     recipe = store.read_json(copied_run / "recipe.json")
     write(copied_run / "recipe.json", recipe | {"name": EVIL})

@@ -1,0 +1,274 @@
+"""Task `write`: the kept documents of one shard with their edits made, and what is left of others.
+
+    texts/S  signals/S  verdicts/S  duplicates/S [spans/S contamination/S] ─▶ kept/S  dropped/S
+                                                                              decisions/S  funnel/S
+
+Cuts (duplicated paragraphs and windows, contamination) and replacements (sensitive data) are edits
+of step 1, made together; a document of which they leave nothing goes with the reason
+`nothing_left`. decisions/S says of every document what became of it and why, funnel/S counts
+documents and bytes by reason, source, language, licence and domain.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretrain import shards
+from pretrain.curate import decontaminate, edits, judge, sensitive
+from pretrain.curate.edits import Edit
+from pretrain.document import DOCUMENT, KEPT
+from pretrain.errors import DataError
+
+NOTHING_LEFT = "nothing_left"
+EXCERPT_CHARS = 400
+CONTEXT_CHARS = 80  # around a replacement, in the report's samples
+
+DROPPED = pa.schema(
+    [
+        *[DOCUMENT.field(n) for n in ("id", "source", "path", "offset", "length")],
+        ("reason", pa.string()),
+        ("duplicate_of", pa.string()),
+        ("excerpt", pa.string()),
+    ]
+)
+DECISION = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("domain", pa.string()),
+        ("license", pa.string()),
+        ("language", pa.string()),
+        ("keep", pa.bool_()),
+        ("reason", pa.string()),  # null for what is kept
+        ("duplicate_of", pa.string()),
+        ("similarity", pa.float32()),
+        ("cluster", pa.string()),  # null for what is not kept
+        ("cluster_size", pa.int64()),
+        ("copies", pa.int64()),
+        ("n_bytes_collected", pa.int64()),
+        ("n_bytes_normalized", pa.int64()),
+        ("n_bytes", pa.int64()),  # after the line rules, as the rules saw it
+        ("n_bytes_out", pa.int64()),  # after all edits; 0 for what is not kept
+    ]
+)
+_BYTES = ("n_bytes_collected", "n_bytes_normalized", "n_bytes", "n_bytes_out")
+KEYS = ("reason", "source", "language", "license", "domain")
+
+
+def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Write what became of each document of one shard; its counts feed the funnel."""
+    name = arguments["shard"]
+    table = shards.read(folder / "texts" / name)
+    measured = shards.read(
+        folder / "signals" / name,
+        ["draw", "domain", "language", "sensitive", "lines", "excerpt", *list(_BYTES[:3])],
+    )
+    decided = _decisions(folder, name, table, measured)
+    rows = np.flatnonzero(decided["keep"].to_numpy(zero_copy_only=False))
+    cuts = _cuts(folder, name, arguments)
+    texts, made, decided = _edit(table, measured, decided, rows, cuts, arguments)
+    keep = decided["keep"].combine_chunks()
+    _write_kept(folder / "kept" / name, table, measured, decided, texts, made, keep)
+    _write_dropped(folder / "dropped" / name, table, measured, decided, pc.invert(keep))
+    shards.write_table(folder / "decisions" / name, decided)
+    shards.write_table(folder / "funnel" / name, _counted(decided))
+    draw = measured["draw"].to_numpy()
+    near = np.flatnonzero(pc.equal(decided["reason"], "near_duplicate").fill_null(False).to_numpy())
+    kept = decided.filter(keep)
+    return {
+        "documents": len(kept),
+        "dropped": len(table) - len(kept),
+        "bytes": pc.sum(kept["n_bytes_out"]).as_py() or 0,
+        "reasons": _histogram(decided["reason"].drop_null()),
+        "edits": _edited(table, texts, draw, made),
+        "near": judge.drawn(near, draw),
+        "copies": _histogram(kept["copies"]),
+        "cluster_sizes": _histogram(
+            kept.filter(pc.equal(kept["cluster"], kept["id"]))["cluster_size"]
+        ),
+    }
+
+
+def _decisions(folder: Path, name: str, table: pa.Table, measured: pa.Table) -> pa.Table:
+    """The verdicts joined with what duplicates took."""
+    verdict = shards.read(folder / "verdicts" / name)
+    twins = shards.read(folder / "duplicates" / name)
+    if not len(table) == len(verdict) == len(twins) == len(measured):
+        raise DataError(
+            f"curate: {name} has {len(table)} texts, {len(verdict)} verdicts, {len(twins)} rows of "
+            "duplicates; must be equal; run `pretrain curate RECIPE --restart`"
+        )
+    taken = pc.is_valid(twins["kind"])
+    keep = pc.and_(verdict["keep"], pc.invert(taken))
+    why = pc.binary_join_element_wise(twins["kind"], "duplicate", "_")
+    columns = {
+        "id": table["id"],
+        "source": table["source"],
+        "license": table["license"],
+        **{n: measured[n] for n in ("domain", "language", *_BYTES[:3])},
+        "keep": keep,
+        "reason": pc.if_else(taken, why, verdict["reason"]),
+        **{n: twins[n] for n in ("duplicate_of", "similarity", "cluster")},
+        **{n: twins[n] for n in ("cluster_size", "copies")},
+        "n_bytes_out": pc.if_else(keep, measured["n_bytes"], 0),
+    }
+    return pa.table({n: columns[n] for n in DECISION.names}, schema=DECISION).combine_chunks()
+
+
+def _cuts(folder: Path, name: str, arguments: dict[str, Any]) -> dict[int, list[tuple[Any, ...]]]:
+    """row -> (start, end, what, by) of what is cut from its text."""
+    result: dict[int, list[tuple[Any, ...]]] = {}
+    if arguments["spans"]:
+        for row in shards.read(folder / "spans" / name).to_pylist():
+            result.setdefault(row["row"], []).append(
+                (row["start"], row["end"], row["what"], arguments["spans"][row["what"]])
+            )
+    if arguments["cut_contamination"]:
+        for row in shards.read(folder / "contamination" / name).to_pylist():
+            by = f"{arguments['cut_contamination']}: {row['benchmark']}"
+            result.setdefault(row["row"], []).append(
+                (row["start"], row["end"], "contamination", by)
+            )
+    return result
+
+
+def _edit(
+    table: pa.Table, measured: pa.Table, decided: pa.Table, rows: np.ndarray,
+    cuts: dict[int, list[tuple[Any, ...]]], arguments: dict[str, Any],
+) -> tuple[pa.Array, dict[int, list[Edit]], pa.Table]:  # fmt: skip
+    """(texts, row -> its edits of both steps, decisions: some may have nothing left)."""
+    texts = table["text"].cast(pa.large_string()).combine_chunks()
+    found = measured["sensitive"].combine_chunks()
+    touched = set(rows[pc.list_value_length(found).to_numpy()[rows] > 0].tolist())
+    touched |= cuts.keys() & set(rows.tolist())
+    lines = measured["lines"].combine_chunks()
+    made = {
+        int(i): lines[int(i)].as_py()
+        for i in rows[pc.list_value_length(lines).fill_null(0).to_numpy()[rows] > 0]
+    }
+    new: dict[int, str] = {}
+    for row in sorted(touched):
+        text = texts[row].as_py()
+        data = text.encode()
+        masks = [
+            edits.edit(1, s["start"], s["end"], s["kind"], stands, sensitive.version())
+            for s in found[row].as_py()
+            if s["kind"] in arguments["replace_kinds"]
+            for stands in [sensitive.replacement(s["kind"], data[s["start"] : s["end"]].decode())]
+        ]
+        gone = [
+            edits.edit(1, max(0, start), end, what, "", by)
+            for start, end, what, by in _widened(text, data, cuts.get(row, []))
+        ]
+        own = edits.apart(gone, masks)
+        if not own:
+            continue
+        for one in own:
+            one["what"] = one["what"]
+        new[row] = edits.apply(data, own).decode()
+        made[row] = made.get(row, []) + own
+    texts = edits.changed(texts, new)
+    n_bytes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
+    empty = [row for row in new if not new[row] or new[row].isspace()]
+    keep = decided["keep"].to_numpy(zero_copy_only=False).copy()
+    keep[empty] = False
+    reason = decided["reason"].to_pylist()
+    for row in empty:
+        reason[row] = NOTHING_LEFT
+    columns = {n: decided[n] for n in DECISION.names}
+    columns |= {
+        "keep": pa.array(keep),
+        "reason": pa.array(reason, pa.string()),
+        "n_bytes_out": pa.array(np.where(keep, n_bytes, 0)),
+        "cluster": pc.if_else(pa.array(keep), decided["cluster"], None),
+    }
+    return texts, made, pa.table(columns, schema=DECISION).combine_chunks()
+
+
+def _widened(
+    text: str, data: bytes, cuts: list[tuple[Any, ...]]
+) -> list[tuple[int, int, str, str]]:
+    """Contamination is cut with its surroundings; what is a duplicate is cut as it is."""
+    result = []
+    for start, end, what, by in cuts:
+        if what == "contamination":
+            ((start, end),) = decontaminate.cuts(text, [(start, end)])
+        result.append((start, end, what, by))
+    return result
+
+
+def _write_kept(
+    path: Path, table: pa.Table, measured: pa.Table, decided: pa.Table, texts: pa.Array,
+    made: dict[int, list[Edit]], keep: pa.Array,
+) -> None:  # fmt: skip
+    kept = table.filter(keep)
+    columns = {n: kept[n] for n in KEPT.names if n in kept.column_names}
+    columns["language"] = measured["language"].filter(keep)
+    columns |= {n: decided[n].filter(keep) for n in ("cluster", "copies")}
+    rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False)).tolist()
+    columns["edits"] = pa.array([made.get(row, []) for row in rows], KEPT.field("edits").type)
+    columns["text"] = texts.filter(keep)
+    shards.write_table(path, pa.table({n: columns[n] for n in KEPT.names}, schema=KEPT))
+
+
+def _write_dropped(
+    path: Path, table: pa.Table, measured: pa.Table, decided: pa.Table, gone: pa.Array
+) -> None:
+    rows, why = table.filter(gone), decided.filter(gone)
+    columns = {n: rows[n] for n in DROPPED.names if n in rows.column_names}
+    columns |= {"reason": why["reason"], "duplicate_of": why["duplicate_of"]}
+    columns["excerpt"] = measured["excerpt"].filter(gone)
+    shards.write_table(path, pa.table({n: columns[n] for n in DROPPED.names}, schema=DROPPED))
+
+
+def _counted(decided: pa.Table) -> pa.Table:
+    """Documents and bytes by what became of them, source, language, licence and domain."""
+    table = decided.select([*KEYS, *_BYTES])
+    grouped = table.group_by(list(KEYS), use_threads=False).aggregate(
+        [([], "count_all"), *[(n, "sum") for n in _BYTES]]
+    )
+    return grouped.rename_columns([*KEYS, "documents", *_BYTES]).sort_by(
+        [(n, "ascending") for n in KEYS]
+    )
+
+
+def _edited(
+    table: pa.Table, texts: pa.Array, draw: np.ndarray, made: dict[int, list[Edit]]
+) -> dict[str, Any]:
+    """what -> documents, edits, bytes taken out, and samples of what now stands there."""
+    result: dict[str, Any] = {}
+    for what in sorted({one["what"] for own in made.values() for one in own}):
+        rows = np.array([r for r, own in made.items() if any(e["what"] == what for e in own)])
+        ours = [e for own in made.values() for e in own if e["what"] == what]
+        result[what] = {
+            "documents": len(rows),
+            "edits": len(ours),
+            "bytes": sum(e["end"] - e["start"] - len(e["replacement"].encode()) for e in ours),
+            "samples": [
+                {n: table[n][row].as_py() for n in ("id", "path", "source")}
+                | {"draw": d, "excerpt": _around(texts[row].as_py(), made[row], what)}
+                for d, row in judge.drawn(np.sort(rows), draw)
+            ],
+        }
+    return result
+
+
+def _around(text: str, own: list[Edit], what: str) -> str:
+    """What now stands where the first edit of a kind was made, with its surroundings."""
+    first = next(e for e in own if e["what"] == what)
+    same_step = [e for e in own if e["step"] == first["step"] and e["start"] < first["start"]]
+    shift = sum(len(e["replacement"].encode()) - (e["end"] - e["start"]) for e in same_step)
+    data = text.encode()
+    at = min(first["start"] + shift, len(data))
+    end = at + len(first["replacement"].encode())
+    before = data[max(0, at - 4 * CONTEXT_CHARS) : at].decode(errors="ignore")[-CONTEXT_CHARS:]
+    after = data[end : end + 4 * CONTEXT_CHARS].decode(errors="ignore")[:CONTEXT_CHARS]
+    return before + (first["replacement"] or "[…]") + after
+
+
+def _histogram(values: pa.ChunkedArray) -> dict[str, int]:
+    return {str(k): n for k, n in sorted(Counter(values.to_pylist()).items())}

@@ -102,9 +102,7 @@ def spread(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     some = preference.ranks_of(folder, arguments["number"], arguments["ranges"])
     number = numbers(arguments["number"], n_documents)[some["row"]]
     signatures = signatures_of(number, cluster_of(number, n_documents), minhash.N_HASHES)
-    return candidates.write_rows(
-        folder, arguments["number"], signatures, some["rank"], arguments
-    )
+    return candidates.write_rows(folder, arguments["number"], signatures, some["rank"], arguments)
 
 
 def verify(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +128,8 @@ class Run:
         receipts = tasks.run_tasks(self.folder, some, "code", self.engine, Log(quiet=True), what)
         name = what.split()[-1]
         self.seconds[name] = [
-            round(time.monotonic() - started, 1), round(processor_seconds() - worked, 1)
+            round(time.monotonic() - started, 1),
+            round(processor_seconds() - worked, 1),
         ]
         if name == "verify":
             self.pairs["proposed"] = sum(r.counts["pairs"] for r in receipts)

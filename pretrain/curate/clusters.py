@@ -1,10 +1,10 @@
 """Components of pairs, and what becomes of each document: arrays by rank, a few bytes a document.
 
-    join, roots   union-find over an array: the smaller root always wins, so the root of a component
-                  is its first document, whatever the order of the pairs
-    packed        components put together to batches of bounded weight; one that is too heavy is
-                  cut, and its pairs across the cut are looked at by tasks that hold two batches
-    decide        of verified pairs, in order: what repeats what, and what belongs together
+join, roots   union-find over an array: the smaller root always wins, so the root of a component
+              is its first document, whatever the order of the pairs
+packed        components put together to batches of bounded weight; one that is too heavy is
+              cut, and its pairs across the cut are looked at by tasks that hold two batches
+decide        of verified pairs, in order: what repeats what, and what belongs together
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 def _root(parent: np.ndarray, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
-        i = np.int64(parent[i])
+        i = int(parent[i])
     return i
 
 
@@ -43,6 +43,11 @@ def roots(parent: np.ndarray) -> None:
         parent[i] = parent[parent[i]]  # what is smaller points at its root already
 
 
+@kernel(inline="always")
+def _kib(n_bytes: int) -> int:
+    return (int(n_bytes) >> 10) + 1
+
+
 @kernel
 def packed(parent: np.ndarray, n_bytes: np.ndarray, limit: int) -> tuple[np.ndarray, int]:
     """(batch of each document, NONE for one that is alone; how many batches).
@@ -50,18 +55,17 @@ def packed(parent: np.ndarray, n_bytes: np.ndarray, limit: int) -> tuple[np.ndar
     parent: of `roots`. Batches hold whole components up to `limit` KiB of text. A component above
     it has batches of its own, filled in order, each to the limit and at most one document more.
     """
-    n, weight = len(parent), np.int64(0)
+    n, weight = len(parent), 0
     batch, total = np.full(n, NONE, np.uint32), np.zeros(n, np.uint32)
     for i in range(n):
         root = np.int64(parent[i])
         if root != i:
             batch[root] = 0  # it is not alone
-        own = (np.int64(n_bytes[i]) >> 10) + 1
-        weight += own
-        total[root] = min(np.int64(total[root]) + own, limit + 1)
+        weight += _kib(n_bytes[i])
+        total[root] = min(int(total[root]) + _kib(n_bytes[i]), limit + 1)
     piece, filled = np.empty((2, weight // (limit + 1) + 1), np.int64)  # of what is above the limit
     n_big = n_batches = 0
-    open_batch, in_open = np.int64(-1), np.int64(0)
+    open_batch, in_open = -1, 0
     for i in range(n):
         root = np.int64(parent[i])
         if root != i and total[root] <= limit:
@@ -71,14 +75,14 @@ def packed(parent: np.ndarray, n_bytes: np.ndarray, limit: int) -> tuple[np.ndar
             if filled[k] > limit:
                 piece[k], filled[k], n_batches = n_batches, 0, n_batches + 1
             batch[i] = piece[k]
-            filled[k] += (np.int64(n_bytes[i]) >> 10) + 1
+            filled[k] += _kib(n_bytes[i])
         elif batch[i] != NONE and total[i] <= limit:
             if open_batch < 0 or in_open + total[i] > limit:
                 open_batch, in_open, n_batches = n_batches, 0, n_batches + 1
-            in_open += total[i]
+            in_open += int(total[i])
             batch[i] = open_batch
         elif batch[i] != NONE:
-            piece[n_big], filled[n_big] = n_batches, (np.int64(n_bytes[i]) >> 10) + 1
+            piece[n_big], filled[n_big] = n_batches, _kib(n_bytes[i])
             total[i], batch[i] = limit + 1 + n_big, n_batches
             n_big, n_batches = n_big + 1, n_batches + 1
     return batch, n_batches

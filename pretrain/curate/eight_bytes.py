@@ -3,6 +3,7 @@
     load(data, i)          bytes i .. i+7 as one integer, the first the lowest; i may be any place
     letters(eight)         0x80 in each of the eight bytes that is no letter A-Z or a-z
     n_before(marks)        how many whole bytes lie before the lowest set bit
+    fetch(numbers, place)  asks the memory for a number that will be needed soon
 
 The caller sees to it that all eight bytes lie in the buffer. Needs a machine whose lowest byte comes
 first (x86-64, ARM64), as Arrow's own buffers do.
@@ -43,6 +44,23 @@ def _trailing_zeros(typingctx, value):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def fetch(typingctx, numbers, place):
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.gep(array.data, [arguments[1]])
+        wide, whole = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [whole, wide, wide, wide])
+        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+            builder.module, kind, "llvm.prefetch.p0"
+        )
+        flags = [ir.Constant(wide, n) for n in (1, 3, 1)]  # to write, keep it near, data
+        builder.call(function, [builder.bitcast(pointer, whole), *flags])
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.int64), generate
 
 
 @kernel(inline="always")

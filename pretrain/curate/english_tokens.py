@@ -2,13 +2,14 @@
 
     split("(Don't)")  ->  ["(", "Do", "n't", ")"]
 
-A run between white space loses, from both ends in turn, brackets, quotes, commas and the like, until
-it is a known contraction or abbreviation, or nothing more comes off; what is left stays whole if it
-looks like an address of the web, else is cut at inner dots, hyphens and colons. Written anew from
-the documented algorithm, with shorter tables: benchmarks/agreement.py measures how often tokens and
-decisions are those of spaCy 3 and datatrove 0.10.1.
+A run between white space loses, from both ends in turn, brackets, quotes, commas and the like,
+until it is a known contraction or abbreviation, or nothing more comes off; what is left stays whole
+if it looks like an address of the web, else is cut at inner dots, hyphens and colons. Written anew
+from the documented algorithm, with shorter tables: benchmarks/agreement.py measures how often
+tokens and decisions are those of spaCy 3 and datatrove 0.10.1.
 
-The price: Python, some 10 microseconds for a run. modes.py asks once for each distinct one.
+The price: Python, 20 microseconds for a run of ASCII and up to 200 for others, so the vocabulary
+asks once for each distinct run.
 """
 
 import functools
@@ -22,6 +23,8 @@ _UNITS = (
     "km² km³ km m² m³ m dm² dm³ dm cm² cm³ cm mm² mm³ mm ha µm nm yd in ft kg g mg µg t lb oz "
     "m/s km/h kmh mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K %"
 )
+LONGEST = 2000  # longer runs are cut into pieces of this many characters
+LONGEST_ADDRESS = 500
 _LETTER = r"[^\W\d_]"
 
 
@@ -103,7 +106,7 @@ def _known() -> dict[str, tuple[str, ...]]:
     add("i you we they could might must should would these those " + asked, "'ve")
     add("you we they these those " + asked, "'re")
     add("he she it " + asked, "'s")
-    for stem in "these those".split():
+    for stem in ("these", "those"):
         for gone in ("re", "ve"):
             for head in (stem, stem.title()):
                 known |= {head + "'" + gone: (head, "'" + gone), head + gone: (head, gone)}
@@ -127,11 +130,12 @@ def _known() -> dict[str, tuple[str, ...]]:
     }
     known |= {whole: (whole,) for whole in _WHOLES.split()}
     known |= {f"{letter}.": (f"{letter}.",) for letter in "abcdefghijklmnopqrstuvwxyzäöü"}
-    for word in "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well".split():
+    for word in _NO_CUTS.split():
         known.pop(word, None)
     return known
 
 
+_NO_CUTS = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well"  # words, no cuts
 _CUTS = (
     "y'|all y|all how|'d|'y How|'d|'y not|'ve not|ve Not|'ve Not|ve can|not Can|not gon|na Gon|na "
     "got|ta Got|ta let|'s Let|'s c'm|on C'm|on"
@@ -156,8 +160,11 @@ def split(run: str) -> list[str]:
     known = _known()
     if run in known:
         return list(known[run])
-    if run.isascii() and run.isalpha():
+    if run.isalpha():
         return [run]
+    if len(run) > LONGEST:  # spaCy takes quadratic time here; no word of prose is so long
+        pieces = [run[i : i + LONGEST] for i in range(0, len(run), LONGEST)]
+        return [token for piece in pieces for token in split(piece)]
     prefix, suffix, _, _ = _patterns(run.isascii())
     before: list[str] = []
     behind: list[str] = []
@@ -195,7 +202,7 @@ def _n_suffix(run: str, suffix: re.Pattern[str]) -> int:
 @functools.cache
 def _last_characters() -> frozenset[str]:
     """What the last character of a suffix may be."""
-    units = {unit[-1] for unit in _UNITS.split()}
+    units = frozenset(unit[-1] for unit in _UNITS.split())
     return units | frozenset("sS.+—–" + _PUNCTUATION + _QUOTES + _CURRENCY + _classes()[2])
 
 
@@ -203,11 +210,11 @@ def _faces(tokens: list[str]) -> list[str]:
     """Two marks side by side that make a face are one token: ')' and ':' are '):'."""
     joined: list[str] = []
     for token in tokens:
-        if joined and len(token) == len(joined[-1]) == 1 and _known().get(joined[-1] + token):
-            if len(_known()[joined[-1] + token]) == 1 and not token.isalnum():
-                joined[-1] += token
-                continue
-        joined.append(token)
+        pair = joined[-1] + token if joined else ""
+        if len(pair) == 2 and not token.isalnum() and _known().get(pair) == (pair,):
+            joined[-1] = pair
+        else:
+            joined.append(token)
     return joined
 
 
@@ -218,7 +225,7 @@ def _inside(run: str) -> list[str]:
     if known:
         return list(known)
     _, _, infix, address = _patterns(run.isascii())
-    if "." in run and len(run) < 2000 and address.match(run):
+    if "." in run and len(run) <= LONGEST_ADDRESS and address.match(run):
         return [run]
     pieces, start = [], 0
     for cut in infix.finditer(run):
@@ -260,7 +267,6 @@ _ENDS = (
 def is_punctuation(token: str) -> bool:
     """Whether every character is of Unicode's category P, as spaCy asks of a token."""
     return all(unicodedata.category(c)[0] == "P" for c in token)
-
 
 
 @functools.cache

@@ -8,7 +8,7 @@ in which the automaton sees nothing (`12`): py3langid then answers 'sr', we 'und
 
 What a kernel waits for here is memory: 39 MB of moves, 142 weights a feature. So eight texts are
 walked in step, weights are kept in 16 bits, which is exact, and all rows of a text are asked for
-before the first is added: 22,000 texts of 640 bytes a second on one core, 10,000 without all that.
+before the first is added: 22,000 documents a second on one core, 10,000 without all that.
 
 Texts must be normalised (NFC). Text all in capitals is lower-cased first, as in py3langid.
 """

@@ -1,15 +1,16 @@
 """MinHash signatures of word 5-grams: the share of equal entries estimates the Jaccard similarity.
 
-    word      a run of letters and digits, ASCII letters made small; in scripts written without
-              spaces (Chinese, Japanese, Thai, Lao, Burmese, Khmer, Tibetan) each character;
-              punctuation, symbols and spaces only separate
+    word      a run of letters and digits, case apart; in scripts written without spaces (Chinese,
+              Japanese, Thai, Lao, Burmese, Khmer, Tibetan) each character; punctuation, symbols and
+              spaces only separate
     shingle   64-bit hash of 5 words in a row; a text of 1 to 4 words is one shingle of all of them
     entry k   min over shingles x of  a_k x + b_k mod 2^32,  a_k odd, x the shingle's low 32 bits
 
 Over 112 entries the estimate has a standard deviation of sqrt(J (1 - J) / 112), at most 0.047. A
 text without a word has no shingle, a signature of 2^32 - 1 and no duplicate. Hashes and character
-classes are fixed here, so signatures do not change with the version of Python or of a library.
-Case beyond ASCII is kept, so `Straße` and `STRASSE` differ: the price of a byte-wise kernel.
+classes are fixed here, and of case only Unicode's stable mappings are used, so signatures do not
+change with the version of Python or of a library. Case is one letter for one: `Straße` is `STRAẞE`,
+not `STRASSE`.
 """
 
 import functools
@@ -52,6 +53,8 @@ _WORDS_BY_THEMSELVES = (
     (0xFF66, 0xFF9F),
 )  # fmt: skip
 SEPARATOR, LETTER, ALONE = 0, 1, 2
+# Latin, Greek, Cyrillic, Armenian: the blocks with case that no version will add letters to.
+_WITH_CASE = ((0xB5, 0x24F), (0x370, 0x556), (0x1E00, 0x1FFF))
 
 
 @functools.cache
@@ -75,6 +78,17 @@ def small_letters() -> np.ndarray:
 
 
 @functools.cache
+def folded() -> np.ndarray:
+    """uint16[65536]: each code point without case, where that is one code point; else itself."""
+    table = np.arange(1 << 16, dtype=np.uint16)
+    for first, last in _WITH_CASE:
+        for point in range(first, last + 1):
+            forms = (chr(point).casefold(), chr(point).lower())
+            table[point] = next((ord(form) for form in forms if len(form) == 1), point)
+    return table
+
+
+@functools.cache
 def permutations() -> tuple[np.ndarray, np.ndarray]:
     """(a, b): 112 odd multipliers and 112 offsets of 32 bits, from the hashes of 0 to 223."""
     draws = np.array([xxhash.xxh3_64_intdigest(b"%d" % i) >> 32 for i in range(2 * N_HASHES)])
@@ -84,7 +98,7 @@ def permutations() -> tuple[np.ndarray, np.ndarray]:
 def signatures(texts: pa.Array) -> np.ndarray:
     """uint32[n, 112], one row per large_string text."""
     data, offsets = buffers(texts)
-    return _signatures(data, offsets, character_classes(), small_letters(), *permutations())
+    return _signatures(data, offsets, *_tables(), *permutations())
 
 
 def shingles(text: str) -> np.ndarray:
@@ -95,7 +109,11 @@ def shingles(text: str) -> np.ndarray:
 def shingle_sets(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(shingles of all texts, int64 offsets): each text's part is sorted and unique."""
     data, offsets = buffers(texts)
-    return _shingle_sets(data, offsets, character_classes(), small_letters())
+    return _shingle_sets(data, offsets, *_tables())
+
+
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return character_classes(), small_letters(), folded()
 
 
 @kernel(inline="always")
@@ -119,8 +137,9 @@ def _decode(data: np.ndarray, at: int) -> tuple[np.int64, int]:
 
 @kernel
 def _text_shingles(
-    data: np.ndarray, at: int, end: int, classes: np.ndarray, small: np.ndarray, out: np.ndarray
-) -> int:
+    data: np.ndarray, at: int, end: int, classes: np.ndarray, small: np.ndarray,
+    fold: np.ndarray, out: np.ndarray,
+) -> int:  # fmt: skip
     """Write the shingles of data[at:end] in the order of the text; returns how many."""
     ring = np.zeros(N_WORDS, np.uint64)
     drop = _STEP * _STEP * _STEP * _STEP * _STEP
@@ -141,6 +160,7 @@ def _text_shingles(
             code, n_bytes = _decode(data, at)
             if code < 0x10000:
                 kind = classes[code]
+                code = np.int64(fold[code])
             elif 0x1F000 <= code < 0x20000:
                 kind = SEPARATOR
             else:
@@ -184,6 +204,7 @@ def _signatures(
     offsets: np.ndarray,
     classes: np.ndarray,
     small: np.ndarray,
+    fold: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
 ) -> np.ndarray:
@@ -191,7 +212,7 @@ def _signatures(
     out = np.full((n, N_HASHES), EMPTY, np.uint32)
     found = np.empty(_longest(offsets), np.uint64)
     for i in range(n):
-        n_found = _text_shingles(data, offsets[i], offsets[i + 1], classes, small, found)
+        n_found = _text_shingles(data, offsets[i], offsets[i + 1], classes, small, fold, found)
         row = out[i]
         for s in range(n_found):
             x = np.uint32(found[s])
@@ -203,14 +224,14 @@ def _signatures(
 
 @kernel
 def _shingle_sets(
-    data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, small: np.ndarray
+    data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, small: np.ndarray, fold: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     n = len(offsets) - 1
     found = np.empty(_longest(offsets), np.uint64)
     bounds = np.zeros(n + 1, np.int64)
     values = np.empty(1024, np.uint64)
     for i in range(n):
-        n_found = _text_shingles(data, offsets[i], offsets[i + 1], classes, small, found)
+        n_found = _text_shingles(data, offsets[i], offsets[i + 1], classes, small, fold, found)
         ordered = np.sort(found[:n_found])
         at = bounds[i]
         if at + n_found > len(values):

@@ -6,13 +6,14 @@ Documents are numbers in the order of preference: of two duplicates the smaller 
              upper ones choose the range (part) and the lower 32 are kept
     sketch   one bit of each of 64 entries of a signature: two documents of similarity J agree in
              (1 + J) / 2 of them. It tells J to a standard deviation of 0.1 (at 0.5: 0.108)
-    bucket   documents of one key, in order. Each is compared, by sketch, with up to 16 leaders and
-             the 8 before it (near-duplicates have nearly the same length, so they stand near each
-             other); it becomes a leader unless it surely repeats one
+    bucket   documents of one key, in order. By their sketches, each is compared with up to 16
+             leaders and the 8 before it (near-duplicates are nearly as long, so they stand near
+             each other) and becomes a leader itself, unless it surely repeats two leaders: then
+             that is enough
 
-Pairs whose sketches put them MARGIN below the threshold are not proposed. A document that surely
-repeats two leaders, the first of them included, needs no more comparisons, so that a million copies
-give a million pairs or two; and even one bucket of everything costs 24 comparisons a document.
+So a million copies of one text give two million pairs a band and not 5 * 10^11, and even a bucket
+of everything costs 24 comparisons a document. Pairs whose sketches put them MARGIN below the
+threshold are not proposed.
 """
 
 import math
@@ -57,7 +58,8 @@ def sure_agreement(threshold: float) -> int:
 def proposed(rows: np.ndarray, least: int, sure: int) -> np.ndarray:
     """uint64[p]: pairs (later << 32 | earlier) of documents that share a key, sorted, unique."""
     words = np.ascontiguousarray(rows).view(np.uint64).reshape(-1, 2)
-    return distinct(_buckets(_by_key(words), least, sure))
+    words = words[np.argsort(words[:, 0])]  # by key, then rank
+    return distinct(_buckets(words, least, sure))
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
@@ -95,47 +97,12 @@ def _rows(
     return at
 
 
-@kernel
-def _by_key(words: np.ndarray) -> np.ndarray:
-    """Rows in the order of their 32-bit keys: radix sort, three times 11 bits."""
-    n = len(words)
-    other, counts = np.empty_like(words), np.zeros((3, 2049), np.int64)
-    mask = np.uint64(2047)
-    for i in range(n):
-        key = words[i, 0] >> _32
-        for turn in range(3):
-            counts[turn, np.int64((key >> np.uint64(11 * turn)) & mask) + 1] += 1
-    for turn in range(3):
-        place = np.cumsum(counts[turn])
-        shift = np.uint64(32 + 11 * turn)
-        for i in range(n):
-            digit = np.int64((words[i, 0] >> shift) & mask)
-            to = place[digit]
-            place[digit] += 1
-            other[to, 0], other[to, 1] = words[i, 0], words[i, 1]
-        words, other = other, words if turn else np.empty_like(words)
-    return words
-
-
 @kernel(inline="always")
 def _ones(x: np.uint64) -> np.int64:
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@kernel
-def _by_rank(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The places of a bucket, in the order of its documents' ranks."""
-    if len(places) == 2:
-        if rows[places[0]].rank > rows[places[1]].rank:
-            return places[::-1].copy()
-        return places.copy()
-    ranks = np.empty(len(places), np.int64)
-    for i in range(len(places)):
-        ranks[i] = rows[places[i]].rank
-    return places[np.argsort(ranks)]
 
 
 @kernel
@@ -161,14 +128,13 @@ def _buckets(words: np.ndarray, least: int, sure: int) -> np.ndarray:
 @kernel
 def _bucket(words: np.ndarray, least: int, sure: int, out: np.ndarray, n_out: int) -> int:
     """Write the pairs of one bucket."""
-    order = np.argsort(words[:, 0])
     leaders, n_leaders = np.empty(LEADERS, np.int64), 0
-    for place in range(len(order)):
-        i, n_sure = order[place], 0
+    for i in range(len(words)):
+        n_sure = 0
         for k in range(n_leaders):
             j = leaders[k]
             agree = N_BITS - _ones(words[i, 1] ^ words[j, 1])
-            if agree >= least and words[i, 0] != words[j, 0]:
+            if agree >= least:
                 out[n_out] = (words[i, 0] << _32) | (words[j, 0] & _LOW)
                 n_out += 1
                 n_sure += agree >= sure
@@ -176,10 +142,9 @@ def _bucket(words: np.ndarray, least: int, sure: int, out: np.ndarray, n_out: in
                     break
         if n_sure == ENOUGH:
             continue
-        for back in range(max(0, place - RECENT), place):
-            j = order[back]
+        for j in range(max(0, i - RECENT), i):
             agree = N_BITS - _ones(words[i, 1] ^ words[j, 1])
-            if agree >= least and words[i, 0] != words[j, 0]:
+            if agree >= least:
                 out[n_out] = (words[i, 0] << _32) | (words[j, 0] & _LOW)
                 n_out += 1
         if n_leaders < LEADERS:

@@ -15,6 +15,7 @@ Two texts of equal length are equal where the 128 bits of their hashes are.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,11 @@ def ranks_of(folder: Path, number: int, n_ranges: int) -> np.ndarray:
 
 
 def ids_of(folder: Path, ranks: np.ndarray, bases: Sequence[int]) -> np.ndarray:
-    """The ids of ranks; `bases` are the first rank of each range, and after all how many there are."""
+    """The ids of ranks; `bases` are the first rank of each range, then how many ranks there are."""
     out = np.empty(len(ranks), ID)
     order = np.argsort(ranks)
     ends = np.searchsorted(ranks[order], bases)
-    for k, (base, end) in enumerate(zip(bases[:-1], bases[1:], strict=True)):
+    for k, (base, end) in enumerate(pairwise(bases)):
         some = order[ends[k] : ends[k + 1]]
         if len(some):
             ids = shuffle.map_array(path(folder, "ids", k), ID, end - base)

@@ -11,8 +11,10 @@ a thousand words. Half the memory of key and count side by side, and long texts 
 import numpy as np
 
 from pretrain.curate.compiled import kernel
+from pretrain.curate.eight_bytes import fetch
 
 STEP = np.uint64(0x9E3779B97F4A7C15)  # odd, so that each step keeps all 64 bits apart
+AHEAD = 16  # places asked for before they are needed: long texts' tables lie far from the core
 _ZERO, _ONE, _HALF = np.uint64(0), np.uint64(1), np.uint64(32)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _KEY, _COUNT = np.uint64(0xFFFFFFFFF0000000), np.uint64(0x000000000FFFFFFF)
@@ -88,12 +90,17 @@ def repeated_ngrams(words, word_end, n_words, begins, grams, places, slots, char
         best_count, best_chars = 1, 0
         for k in range(n_left):
             i = begins[k]
-            if k + 1 == n_left or begins[k + 1] != i + 1:
-                places[k] = -1
+            places[k] = 0 if k + 1 < n_left and begins[k + 1] == i + 1 else -1
+            if places[k] == 0:
+                grams[k] = mix(grams[k] * STEP + words[i + n - 1])
+        for k in range(n_left):
+            if k + AHEAD < n_left:
+                fetch(slots, np.int64(grams[k + AHEAD] & np.uint64(mask)))
+            if places[k] < 0:
                 continue
-            grams[k] = mix(grams[k] * STEP + words[i + n - 1])
             places[k] = add(slots, mask, grams[k])
             if n <= 4:
+                i = begins[k]
                 count = count_at(slots, places[k])
                 if count >= best_count:
                     length = word_end[i + n] - word_end[i] + n - 1
@@ -102,6 +109,8 @@ def repeated_ngrams(words, word_end, n_words, begins, grams, places, slots, char
         n_kept, covered_to = 0, 0
         chars[n] = best_count * best_chars if best_count > 1 else 0
         for k in range(n_left):
+            if k + AHEAD < n_left and places[k + AHEAD] >= 0:
+                fetch(slots, places[k + AHEAD])
             if places[k] < 0 or count_at(slots, places[k]) == 1:
                 continue
             i = begins[k]

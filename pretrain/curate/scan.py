@@ -279,14 +279,13 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
                 small = large = _ZERO
                 while True:
                     eight = load(data, i)
-                    n = n_before(other_than_letters(eight))
+                    n = min(n_before(other_than_letters(eight)), end - i)
                     mask = _first(n) if n < 8 else _ALL
                     small |= eight & _SMALL & mask
                     large |= ~eight & _SMALL & mask
                     i += n
-                    if n < 8 or i >= end:
+                    if n < 8:
                         break
-                i = min(i, end)
                 core_end = i
                 word_flags |= (LOWER if small != _ZERO else 0) | (UPPER if large != _ZERO else 0)
                 if i - first >= 10 and has_javascript(data, first, i):

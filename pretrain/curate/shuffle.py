@@ -56,7 +56,7 @@ def read(paths: Sequence[Path], part: int, dtype: np.dtype) -> np.ndarray:
         with open(path, "rb") as file:
             index = _index(file, path, dtype)
             if part >= len(index):
-                raise _damaged(path, f"it has {len(index)} parts and not more than {part}, so it is")
+                raise _damaged(path, f"it has only {len(index)} parts, so it")
             pieces.append(_rows(file, path, index, part, part + 1, dtype))
     return np.concatenate(pieces) if pieces else np.empty(0, dtype)
 
@@ -99,7 +99,7 @@ def map_array(path: Path, dtype: np.dtype, n: int) -> np.ndarray:
     """
     n_bytes = path.stat().st_size
     if n_bytes != n * dtype.itemsize:
-        raise _damaged(path, f"it has {n_bytes:,} bytes and not {n * dtype.itemsize:,}, so it is")
+        raise _damaged(path, f"it has {n_bytes:,} bytes and not {n * dtype.itemsize:,}, so it")
     return np.memmap(path, dtype, "r", shape=(n,)) if n else np.empty(0, dtype)
 
 
@@ -122,7 +122,7 @@ def _index(file, path: Path, dtype: np.dtype) -> np.ndarray:  # type: ignore[no-
     """The blocks of a file, which is left at the first row."""
     fixed = file.read(_HEAD.size)
     if len(fixed) < _HEAD.size or fixed[:8] != _MAGIC:
-        raise _damaged(path, "it is not a file of rows and")
+        raise _damaged(path, "it is not a file of rows, so it")
     _, n_blocks, row_bytes = _HEAD.unpack(fixed)
     n_bytes = n_blocks * _BLOCK.itemsize + 8
     rest = file.read(n_bytes) if n_bytes <= path.stat().st_size else b""

@@ -11,6 +11,7 @@
 pairs, however large a component is. A document that nothing was found for is in no told/k.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def decide(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     kept = np.full(bases[-1], NONE, U4)
     files = [path(folder, "verified", t) for t in range(arguments["tasks"])]
     similarities, exact = [], []
-    for k, (base, end) in enumerate(zip(bases[:-1], bases[1:], strict=True)):
+    for k, base in enumerate(bases[:-1]):
         found = shuffle.read(files, k, PAIR)
         found = found[np.lexsort((found["earlier"], found["later"]))]
         chosen = clusters.decide(found, arguments["near"], parent, kept)
@@ -111,7 +112,7 @@ def decide(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         exact.append((base + copies).astype(U4))
     clusters.roots(parent)
     copies, members = clusters.counted(parent, kept)
-    for k, (base, end) in enumerate(zip(bases[:-1], bases[1:], strict=True)):
+    for k, (base, end) in enumerate(pairwise(bases)):
         fate = np.zeros(end - base, FATE)
         fate["kept"], fate["root"] = kept[base:end], parent[base:end]
         fate["copies"], fate["members"] = copies[base:end], members[base:end]
@@ -151,11 +152,12 @@ def tell(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     files = [path(folder, "told", k) for k in range(n_ranges)]
     told = shuffle.read(files, arguments["number"], TOLD)
     rows, removed = told["row"], told["removed"] > 0
-    kind, of = np.full(len(part), None, object), np.full(len(part), None, object)
+    kind: np.ndarray = np.full(len(part), None, object)
+    of = kind.copy()
     kind[rows[removed]] = np.where(told["exact"][removed], "exact", "near")
     of[rows[removed]] = _named(told["kept"][removed])
-    cluster = np.where(part, table["id"].to_numpy(), None)
-    cluster[rows] = None
+    cluster = table["id"].to_numpy().copy()
+    cluster[~part], cluster[rows] = None, None
     cluster[rows[~removed]] = _named(told["root"][~removed])
     similarity = np.zeros(len(part), np.float32)
     similarity[rows] = told["similarity"]

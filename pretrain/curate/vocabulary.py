@@ -24,7 +24,9 @@ from pretrain.curate import english_tokens
 
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
 _STAND_ALONE = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0900-\u0903\u093a-\u094d\u200c\u200d"
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0900-\u0903\u093a-\u094d\u200c\u200d"
+)
 _UNICODE_WORD = re.compile(
     rf"[{_STAND_ALONE}]|(?:(?![{_STAND_ALONE}])[\w{_MARKS}]"
     rf"|(?<=[^\W\d_])['’.:·‧](?=(?![{_STAND_ALONE}])[^\W\d_])|(?<=\d)['’.,;](?=\d))+"

@@ -18,14 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain import shards
-from pretrain.curate import decontaminate, edits, judge, sensitive
+from pretrain.curate import judge, rewrite
 from pretrain.curate.edits import Edit
 from pretrain.document import DOCUMENT, KEPT
 from pretrain.errors import DataError
 
 NOTHING_LEFT = "nothing_left"
-EXCERPT_CHARS = 400
-CONTEXT_CHARS = 80  # around a replacement, in the report's samples
 
 DROPPED = pa.schema(
     [
@@ -68,9 +66,14 @@ def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         ["draw", "domain", "language", "sensitive", "lines", "excerpt", *list(_BYTES[:3])],
     )
     decided = _decisions(folder, name, table, measured)
-    rows = np.flatnonzero(decided["keep"].to_numpy(zero_copy_only=False))
-    cuts = _cuts(folder, name, arguments)
-    texts, made, decided = _edit(table, measured, decided, rows, cuts, arguments)
+    texts, made, empty = rewrite.rewritten(
+        table["text"].cast(pa.large_string()).combine_chunks(),
+        measured,
+        decided["keep"].to_numpy(zero_copy_only=False),
+        rewrite.cuts(folder, name, arguments),
+        arguments["replace_kinds"],
+    )
+    decided = _emptied(decided, texts, empty)
     keep = decided["keep"].combine_chunks()
     _write_kept(folder / "kept" / name, table, measured, decided, texts, made, keep)
     _write_dropped(folder / "dropped" / name, table, measured, decided, pc.invert(keep))
@@ -84,7 +87,7 @@ def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         "dropped": len(table) - len(kept),
         "bytes": pc.sum(kept["n_bytes_out"]).as_py() or 0,
         "reasons": _histogram(decided["reason"].drop_null()),
-        "edits": _edited(table, texts, draw, made),
+        "edits": rewrite.summary(table, texts, draw, made),
         "near": judge.drawn(near, draw),
         "copies": _histogram(kept["copies"]),
         "cluster_sizes": _histogram(
@@ -119,66 +122,14 @@ def _decisions(folder: Path, name: str, table: pa.Table, measured: pa.Table) -> 
     return pa.table({n: columns[n] for n in DECISION.names}, schema=DECISION).combine_chunks()
 
 
-def _cuts(folder: Path, name: str, arguments: dict[str, Any]) -> dict[int, list[tuple[Any, ...]]]:
-    """row -> (start, end, what, by) of what is cut from its text."""
-    result: dict[int, list[tuple[Any, ...]]] = {}
-    if arguments["spans"]:
-        for row in shards.read(folder / "spans" / name).to_pylist():
-            result.setdefault(row["row"], []).append(
-                (row["start"], row["end"], row["what"], arguments["spans"][row["what"]])
-            )
-    if arguments["cut_contamination"]:
-        for row in shards.read(folder / "contamination" / name).to_pylist():
-            by = f"{arguments['cut_contamination']}: {row['benchmark']}"
-            result.setdefault(row["row"], []).append(
-                (row["start"], row["end"], "contamination", by)
-            )
-    return result
-
-
-def _edit(
-    table: pa.Table, measured: pa.Table, decided: pa.Table, rows: np.ndarray,
-    cuts: dict[int, list[tuple[Any, ...]]], arguments: dict[str, Any],
-) -> tuple[pa.Array, dict[int, list[Edit]], pa.Table]:  # fmt: skip
-    """(texts, row -> its edits of both steps, decisions: some may have nothing left)."""
-    texts = table["text"].cast(pa.large_string()).combine_chunks()
-    found = measured["sensitive"].combine_chunks()
-    touched = set(rows[pc.list_value_length(found).to_numpy()[rows] > 0].tolist())
-    touched |= cuts.keys() & set(rows.tolist())
-    lines = measured["lines"].combine_chunks()
-    made = {
-        int(i): lines[int(i)].as_py()
-        for i in rows[pc.list_value_length(lines).fill_null(0).to_numpy()[rows] > 0]
-    }
-    new: dict[int, str] = {}
-    for row in sorted(touched):
-        text = texts[row].as_py()
-        data = text.encode()
-        masks = [
-            edits.edit(1, s["start"], s["end"], s["kind"], stands, sensitive.version())
-            for s in found[row].as_py()
-            if s["kind"] in arguments["replace_kinds"]
-            for stands in [sensitive.replacement(s["kind"], data[s["start"] : s["end"]].decode())]
-        ]
-        gone = [
-            edits.edit(1, max(0, start), end, what, "", by)
-            for start, end, what, by in _widened(text, data, cuts.get(row, []))
-        ]
-        own = edits.apart(gone, masks)
-        if not own:
-            continue
-        for one in own:
-            one["what"] = one["what"]
-        new[row] = edits.apply(data, own).decode()
-        made[row] = made.get(row, []) + own
-    texts = edits.changed(texts, new)
-    n_bytes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
-    empty = [row for row in new if not new[row] or new[row].isspace()]
+def _emptied(decided: pa.Table, texts: pa.Array, empty: list[int]) -> pa.Table:
+    """The decisions after the edits: bytes that are left, and documents of which nothing is."""
     keep = decided["keep"].to_numpy(zero_copy_only=False).copy()
     keep[empty] = False
     reason = decided["reason"].to_pylist()
     for row in empty:
         reason[row] = NOTHING_LEFT
+    n_bytes = pc.binary_length(texts).to_numpy(zero_copy_only=False)
     columns = {n: decided[n] for n in DECISION.names}
     columns |= {
         "keep": pa.array(keep),
@@ -186,19 +137,7 @@ def _edit(
         "n_bytes_out": pa.array(np.where(keep, n_bytes, 0)),
         "cluster": pc.if_else(pa.array(keep), decided["cluster"], None),
     }
-    return texts, made, pa.table(columns, schema=DECISION).combine_chunks()
-
-
-def _widened(
-    text: str, data: bytes, cuts: list[tuple[Any, ...]]
-) -> list[tuple[int, int, str, str]]:
-    """Contamination is cut with its surroundings; what is a duplicate is cut as it is."""
-    result = []
-    for start, end, what, by in cuts:
-        if what == "contamination":
-            ((start, end),) = decontaminate.cuts(text, [(start, end)])
-        result.append((start, end, what, by))
-    return result
+    return pa.table(columns, schema=DECISION).combine_chunks()
 
 
 def _write_kept(
@@ -234,40 +173,6 @@ def _counted(decided: pa.Table) -> pa.Table:
     return grouped.rename_columns([*KEYS, "documents", *_BYTES]).sort_by(
         [(n, "ascending") for n in KEYS]
     )
-
-
-def _edited(
-    table: pa.Table, texts: pa.Array, draw: np.ndarray, made: dict[int, list[Edit]]
-) -> dict[str, Any]:
-    """what -> documents, edits, bytes taken out, and samples of what now stands there."""
-    result: dict[str, Any] = {}
-    for what in sorted({one["what"] for own in made.values() for one in own}):
-        rows = np.array([r for r, own in made.items() if any(e["what"] == what for e in own)])
-        ours = [e for own in made.values() for e in own if e["what"] == what]
-        result[what] = {
-            "documents": len(rows),
-            "edits": len(ours),
-            "bytes": sum(e["end"] - e["start"] - len(e["replacement"].encode()) for e in ours),
-            "samples": [
-                {n: table[n][row].as_py() for n in ("id", "path", "source")}
-                | {"draw": d, "excerpt": _around(texts[row].as_py(), made[row], what)}
-                for d, row in judge.drawn(np.sort(rows), draw)
-            ],
-        }
-    return result
-
-
-def _around(text: str, own: list[Edit], what: str) -> str:
-    """What now stands where the first edit of a kind was made, with its surroundings."""
-    first = next(e for e in own if e["what"] == what)
-    same_step = [e for e in own if e["step"] == first["step"] and e["start"] < first["start"]]
-    shift = sum(len(e["replacement"].encode()) - (e["end"] - e["start"]) for e in same_step)
-    data = text.encode()
-    at = min(first["start"] + shift, len(data))
-    end = at + len(first["replacement"].encode())
-    before = data[max(0, at - 4 * CONTEXT_CHARS) : at].decode(errors="ignore")[-CONTEXT_CHARS:]
-    after = data[end : end + 4 * CONTEXT_CHARS].decode(errors="ignore")[:CONTEXT_CHARS]
-    return before + (first["replacement"] or "[…]") + after
 
 
 def _histogram(values: pa.ChunkedArray) -> dict[str, int]:

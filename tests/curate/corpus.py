@@ -69,6 +69,7 @@ def write(folder: Path, rows: list[dict[str, Any]], n_shards: int) -> tuple[list
         name = f"part-{s:05d}.parquet"
         some = rows[s::n_shards]
         texts = column([row["text"] for row in some])
+        signatures = [s.tobytes() for s in minhash.signatures(texts)]
         ids = pa.array([row["id"] for row in some], pa.string())
         data = [row["text"].encode() for row in some]
         tables = {
@@ -77,7 +78,7 @@ def write(folder: Path, rows: list[dict[str, Any]], n_shards: int) -> tuple[list
                 "id": ids,
                 "n_bytes": pa.array([len(d) for d in data], pa.int64()),
                 "content_hash": pa.array([xxhash.xxh3_128_digest(d) for d in data], pa.binary(16)),
-                "signature": pa.array([s.tobytes() for s in minhash.signatures(texts)], pa.binary(448)),
+                "signature": pa.array(signatures, pa.binary(448)),
             },
             "texts": {"text": texts},
         }

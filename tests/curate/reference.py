@@ -3,6 +3,7 @@
 Slow on purpose: the kernel in pretrain/curate/signals.py must give the same numbers.
 """
 
+import functools
 import re
 import statistics
 import unicodedata
@@ -28,10 +29,12 @@ PIECE_END = re.compile(
 LOWER_ASCII = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
+@functools.cache
 def is_letter(c):
     return c.isalpha() if ord(c) < 0x20000 else ord(c) < 0x40000
 
 
+@functools.cache
 def is_digit(c):
     return unicodedata.category(c) == "Nd" if ord(c) < 0x20000 else False
 
@@ -66,10 +69,12 @@ UNSEGMENTED = {"thai", "lao", "khmer", "burmese", "han", "hiragana", "katakana"}
 MARKS, LEADS, JOINS = "ะาำๅๆຯະາຳໆーｰ", "เแโใไເແໂໃໄ", "\u17d2\u1039"
 
 
+@functools.cache
 def is_mark(c):
     return c in MARKS or unicodedata.category(c) in ("Mn", "Mc")
 
 
+@functools.cache
 def script(c):
     """The script of a letter or mark; none of anything else."""
     if not is_letter(c) and not is_mark(c):

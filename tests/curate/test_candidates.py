@@ -21,9 +21,7 @@ def searched(folder: Path, n_shards: int, parts: int, batch_bytes: int) -> tuple
         candidates.spread(folder, own)
     for k in range(parts):
         candidates.propose(folder, {"number": k, "split": 0.5, "near": 0.8, **known})
-    counts = candidates.link(
-        folder, {"documents": len(rows), "batch_bytes": batch_bytes, **known}
-    )
+    counts = candidates.link(folder, {"documents": len(rows), "batch_bytes": batch_bytes, **known})
     read = lambda kind, part: shuffle.read(  # noqa: E731
         [preference.path(folder, kind, k) for k in range(parts)], part, np.dtype("<u8")
     ).tolist()

@@ -15,6 +15,7 @@ def test_every_class_is_python_s_own():
         assert bool(flags & c.DIGIT) == character.isdecimal(), hex(code)
         assert bool(flags & c.SPACE) == character.isspace(), hex(code)
         assert bool(flags & c.UPPER) == (category == "Lu"), hex(code)
+        assert bool(flags & c.LOWER) == (category == "Ll"), hex(code)
         assert bool(flags & c.SYMBOL) == (category[0] in "PS"), hex(code)
         assert bool(flags & c.CONTROL) == (category == "Cc" and character not in "\t\n\r")
 
@@ -34,12 +35,51 @@ def test_listed_marks_carry_their_flag_and_no_other_character_does():
         (c.WIDE_ENDERS, c.WIDE_ENDER),
         (c.CLOSERS, c.CLOSER),
         (c.BULLETS, c.BULLET),
+        (c.BRACKETS, c.BRACKET),
+        (c.PLAINS, c.PLAIN),
         (c.ENDERS + c.WIDE_ENDERS + c.QUOTES, c.TERMINAL),
-        (c.ENDERS + c.WIDE_ENDERS + c.CLOSERS + c.COUNTED + c.ANCHORS, c.NOTED),
     ):
         assert {chr(i) for i in np.flatnonzero(table & flag)} == set(marks)
 
 
-def test_the_table_is_built_once_and_cannot_be_changed():
-    assert c.property_table() is c.property_table()
-    assert not c.property_table().flags.writeable
+# What the name of a letter begins with tells its script.
+NAMES = {
+    "latin": ("LATIN ", "FULLWIDTH LATIN"),
+    "cyrillic": ("CYRILLIC ",),
+    "greek": ("GREEK ",),
+    "arabic": ("ARABIC ",),
+    "hebrew": ("HEBREW ",),
+    "devanagari": ("DEVANAGARI ",),
+    "hangul": ("HANGUL ", "HALFWIDTH HANGUL"),
+    "thai": ("THAI ",),
+    "lao": ("LAO ",),
+    "khmer": ("KHMER ",),
+    "burmese": ("MYANMAR ",),
+    "han": ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "IDEOGRAPHIC ITERATION"),
+    "hiragana": ("HIRAGANA ",),
+    "katakana": ("KATAKANA", "HALFWIDTH KATAKANA"),
+}
+
+
+def test_scripts_are_those_that_the_letters_are_named_for():
+    table = c.script_table()
+    assert not table[:128].any()
+    wrong = 0
+    for code in np.flatnonzero(table).tolist():
+        name, script = unicodedata.name(chr(code), ""), c.SCRIPTS[table[code] & c.SCRIPT]
+        assert unicodedata.category(chr(code)) in {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc"}
+        wrong += not name.startswith(NAMES[script])
+    assert wrong < 0.005 * np.count_nonzero(table)  # modifier letters and the like within blocks
+
+
+def test_scripts_without_spaces_are_the_last_ones():
+    assert c.SCRIPTS[c.UNSEGMENTED :] == (
+        "thai", "lao", "khmer", "burmese", "han", "hiragana", "katakana",
+    )  # fmt: skip
+    assert (c.SCRIPTS[c.HAN], c.SCRIPTS[c.HIRAGANA], c.SCRIPTS[c.KATAKANA]) == c.SCRIPTS[-3:]
+
+
+def test_the_tables_are_built_once_and_cannot_be_changed():
+    for table in (c.property_table, c.script_table):
+        assert table() is table()
+        assert not table().flags.writeable

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,11 @@ def rows_of(keys: list[int]) -> np.ndarray:
     rows = np.zeros(len(keys), ROW)
     rows["key"], rows["number"] = np.array(keys, np.uint64), np.arange(len(keys))
     return rows
+
+
+def read_all(path: Path) -> None:
+    for part in range(2):
+        shuffle.read([path], part, ROW)
 
 
 @HERE
@@ -53,7 +59,7 @@ def test_ranges_cover_what_was_written_in_order_once(
             assert sum(n for _, n in blocks) == len(rows)
     edges = [0, *sorted(set(cuts) - {0}), 1 << 64]
     everything = sorted(k for keys in files for k in keys)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         got, n_below = shuffle.read_range(paths, low, high, ROW, "key")
         assert sorted(got["key"].tolist()) == [k for k in everything if low <= k < high]
         assert n_below == sum(k < low for k in everything)
@@ -75,8 +81,7 @@ def test_every_damaged_byte_and_every_cut_is_found_and_the_file_named(tmp_path: 
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(DataError, match=r"rows\.bin.*remove the file and run the same command"):
-            for part in range(2):
-                shuffle.read([path], part, ROW)
+            read_all(path)
 
 
 def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     shuffle.write(path, rows_of([1]))
     with pytest.raises(DataError, match="12 bytes and not 8"):
         shuffle.read([path], 0, np.dtype("<u8"))
-    with pytest.raises(DataError, match="1 parts"):
+    with pytest.raises(DataError, match="only 1 parts"):
         shuffle.read([path], 1, ROW)
 
 

@@ -18,9 +18,17 @@ from pretrain.curate import signals
 from pretrain.curate.rules import SIGNALS
 from tests.curate import reference
 
+# Signals of presets.SIGNALS that other modules make.
+ELSEWHERE = {"language_score", "removed_word_fraction", "n_bytes_normalized"} | {
+    f"n_{kind}" for kind in ("email", "ip", "phone", "iban", "card", "secret", "national_id")
+}
+MEASURED = [name for name in SIGNALS if name not in ELSEWHERE]
+
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 PIECES = [
+    *("你好", "こんにちは", "カタカナー", "ไทยเป็น", "ລາວເ", "ភាសាខ្មែរ", "မြန်မာ", "한국"),
+    *("http://", "https://x.y/", "www.", "WWW.a", "use", "privacy & cookies policy", "CAPS "),
     *("a", "b ", "the ", "The,", "(of)", "hello world ", "one two three four five six "),
     *(" ", "\t", "\n", "\n\n", "\r\n", "\r", "\r\n\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"),
     *(".", ". ", "...", "…", "! ", '?"', "'”", "。", "！", "؟ ", "। ", ").\n", "e.g. 3.14 "),
@@ -72,7 +80,7 @@ def assert_equal_to_reference(texts):
         assert got == reference.measure(text), repr(text[:200])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(hostile_texts, min_size=1, max_size=6))
 def test_hostile_texts_as_the_reference(texts):
     assert_equal_to_reference(texts)
@@ -100,13 +108,13 @@ def real_texts(limit):
 def test_real_texts_as_the_reference():
     if not DATA.is_dir():
         pytest.skip(f"real texts: no folder {DATA}")
-    texts = list(real_texts(3000))
-    assert len(texts) > 2000
+    texts = list(real_texts(700))
+    assert len(texts) > 500
     assert_equal_to_reference(texts)
 
 
 def test_every_signal_is_described_and_nothing_else():
-    assert list(measured(["x"])) == list(SIGNALS)
+    assert list(measured(["x"])) == MEASURED
 
 
 ZEROS = ["", "\n", "\r\n\r\n\n", " \t ", "\u2028\x0b"]
@@ -116,7 +124,8 @@ ZEROS = ["", "\n", "\r\n\r\n\n", " \t ", "\u2028\x0b"]
 def test_text_without_words_has_ratios_of_zero(text):
     columns = measured([text])
     counted = {"n_bytes", "n_chars", "whitespace_fraction", "non_ascii_fraction", "control_chars"}
-    assert all(columns[name][0] == 0 for name in set(SIGNALS) - counted)
+    counted |= {"non_alphanumeric_fraction", "compressed_fraction"}
+    assert all(columns[name][0] == 0 for name in set(MEASURED) - counted)
     assert columns["n_chars"][0] == len(text)
 
 
@@ -131,20 +140,29 @@ VECTORS = [
     ("你好。再见！", "n_sentences", 2),
     ("... !!! ?", "n_sentences", 0),
     ("ab cde, f", "mean_word_length", 7 / 3),
+    ("ab cde, f", "median_word_length", 2.0),
+    ("ab cde, f ghi", "median_word_length", 2.5),
     ("ab cde, f", "max_word_length", 4),
+    ("我们都是好人。", "n_words", 3),
+    ("ภาษาไทยเป็นภาษา", "n_words", 3),
     ("#a #b c d", "hash_per_word", 0.5),
     ("a.... b… c...... d", "ellipsis_per_word", 1.0),
+    ("#a... b… c d", "symbol_per_word", 0.75),
     ("a b\r\nc\r\nd e f", "newline_per_word", 2 / 6),
     ("a1 22 -- b", "alphabetic_word_fraction", 0.5),
+    ("ABC, A1 a I", "uppercase_word_fraction", 0.5),
     ('The THE "of, then with', "n_stop_words", 3),
+    ('The THE "of, then with', "n_stop_word_uses", 4),
     ("  ab\n\ncdef", "mean_line_length", 4.0),
     ("  ab  \ncdef", "max_line_length", 6),
+    ("x" * 200 + "\n" + "x" * 199, "n_long_lines", 1),
     ("- a\n • b\n* c\n● d\ne", "bullet_line_fraction", 0.8),
     ("a...\nb… \nc..\nd", "ellipsis_line_fraction", 0.5),
     ("a.\nb”\nc:\nd。", "terminal_line_fraction", 0.75),
     ("x" * 30 + "\n" + "x" * 31, "short_line_fraction", 0.5),
     ("a\n a\nb\na ", "duplicate_line_fraction", 0.5),
     ("aa\n aa\nbbb", "duplicate_line_char_fraction", 2 / 10),
+    ("aa\n aa\nbbb", "duplicate_line_char_share", 2 / 8),
     ("a\nb\n\na\n b\n\nc", "duplicate_paragraph_fraction", 1 / 3),
     ("a\nb\n\na\nb\n\nc", "duplicate_paragraph_char_fraction", 3 / 11),
     ("a bb a bb c", "top_2gram_char_fraction", 2 * 4 / 11),
@@ -162,16 +180,36 @@ VECTORS = [
     ("a b " + "x" * 999 + ".", "c4_sentences", 1),
     ("a b " + "x" * 1000 + ".", "c4_sentences", 0),
     ("He did it...\nNo go.\nWe use cookies here.\nEnable Javascript to go on.", "c4_sentences", 0),
+    ("abcdefgh", "compressed_fraction", 1.0),
+    ("abcdabcdabcd", "compressed_fraction", 7 / 12),
+    ("We use cookies here.\nPrivacy  policy\nOur Cookie Policy", "n_policy_lines", 2),
+    ("Privacy overview\n\nHello.", "policy_paragraph_fraction", 0.5),
+    ("No JavaScript: go", "has_javascript", 1),
+    ("java script", "has_javascript", 0),
     ("a Lorem Ipsum b", "has_lorem_ipsum", 1),
     ("lorem  ipsum", "has_lorem_ipsum", 0),
     ("a {", "has_curly_bracket", 1),
     ("a }", "has_curly_bracket", 0),
+    ("see http://a.b/c (https://d.e) www.f.g.", "n_urls", 3),
+    ("see http://a.b/c now", "url_char_fraction", 12 / 20),
     ("aé1 ", "letter_fraction", 0.5),
     ("a1٣½", "digit_fraction", 0.5),
     ("AbÉ1", "uppercase_fraction", 2 / 3),
     ("a\u00a0\n1", "whitespace_fraction", 0.5),
     ("a+.€", "symbol_fraction", 0.75),
+    ("a(b)[c]d", "parenthesis_fraction", 0.5),
+    ("a1. -\n?!", "non_alphanumeric_fraction", 0.25),
     ("aé😀b", "non_ascii_fraction", 0.5),
+    ("aéя1", "latin_fraction", 2 / 3),
+    ("aя", "cyrillic_fraction", 0.5),
+    ("aλ", "greek_fraction", 0.5),
+    ("aع", "arabic_fraction", 0.5),
+    ("aש", "hebrew_fraction", 0.5),
+    ("aकि", "devanagari_fraction", 0.5),
+    ("a한", "hangul_fraction", 0.5),
+    ("aก", "thai_fraction", 0.5),
+    ("a中文b", "han_fraction", 0.5),
+    ("aひカb", "kana_fraction", 0.5),
     ("\0\t\x7f\x85\n", "control_chars", 3),
     ("\ufffd?\ufffd", "replacement_chars", 2),
 ]  # fmt: skip
@@ -184,7 +222,7 @@ def test_known_answers(text, name, value):
 
 
 def test_every_signal_has_a_known_answer():
-    assert {name for _, name, _ in VECTORS} == set(SIGNALS)
+    assert {name for _, name, _ in VECTORS} == set(MEASURED)
 
 
 def test_the_document_prints_the_known_answers():
@@ -205,7 +243,7 @@ def test_slices_chunks_nulls_and_short_strings_are_the_same_texts():
         pa.array(texts, pa.string_view()),
     ):
         got = signals.measure(other)
-        assert all(np.array_equal(got[name], whole[name]) for name in SIGNALS)
+        assert all(np.array_equal(got[name], whole[name]) for name in MEASURED)
     null = signals.measure(pa.array(["a b", None, "c"], pa.large_string()))
     assert null["n_words"].tolist() == [2, 0, 1]
     for none in (pa.array([], pa.large_string()), pa.chunked_array([], pa.large_string())):
@@ -217,7 +255,7 @@ def test_a_document_does_not_depend_on_its_neighbours():
     together = measured(texts)
     for i, text in enumerate(texts):
         alone = measured([text])
-        assert all(alone[name][0] == together[name][i] for name in SIGNALS)
+        assert all(alone[name][0] == together[name][i] for name in MEASURED)
 
 
 def test_bytes_that_are_no_utf8_are_read_without_leaving_the_buffer():

@@ -1,6 +1,6 @@
 """Clustering the band hashes of 100 million documents: seconds, memory and disk, two cores.
 
-    python benchmarks/clustering.py [DOCUMENTS [FOLDER]]   ->   benchmarks/results/clustering.json
+    python benchmarks/clustering.py [DOCUMENTS [FOLDER]]   ->   results/clustering-100m.json
 
 Documents are generated, shard by shard, from a hash of their number: 112 signature entries, length,
 id. Half stand alone, the others are in clusters of 2 to 1,000,000, a member keeping 40 to 100 % of

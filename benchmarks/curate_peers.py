@@ -140,9 +140,9 @@ def whole(pages: Path, folder: Path) -> dict[str, Any]:
     from datatrove.pipeline.readers import JsonlReader, WarcReader
     from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 
-    def run(name: str, pipeline: list[Any]) -> None:
+    def run(name: str, pipeline: list[Any], tasks: int = 1) -> None:
         LocalPipelineExecutor(
-            pipeline=pipeline, tasks=1, workers=1, logging_dir=str(folder / "logs" / name)
+            pipeline=pipeline, tasks=tasks, workers=1, logging_dir=str(folder / "logs" / name)
         ).run()
 
     def work() -> None:
@@ -156,14 +156,10 @@ def whole(pages: Path, folder: Path) -> dict[str, Any]:
             ],
         )
         run("signatures", [JsonlReader(str(folder / "base")), signatures_step(folder)])
-        run(
-            "buckets",
-            [
-                MinhashDedupBuckets(
-                    str(folder / "signatures"), str(folder / "buckets"), config=config()
-                )
-            ],
+        buckets = MinhashDedupBuckets(
+            str(folder / "signatures"), str(folder / "buckets"), config=config()
         )
+        run("buckets", [buckets], tasks=14)
         run(
             "clusters",
             [MinhashDedupCluster(str(folder / "buckets"), str(folder / "remove"), config=config())],

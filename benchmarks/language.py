@@ -1,13 +1,12 @@
-"""Language identification: accuracy, confidence and speed beside other identifiers.
+"""Language identification beside its peers: right labels by language, and documents per second.
 
-    python benchmarks/language.py ../shared/data --peers PYTHON
+    python benchmarks/language.py --pages FOLDER --peer-python PEERS/bin/python
 
-Sentences of 75 languages (Leipzig, 266 each, as published with lingua) and 13 long texts (UDHR).
-Peers run in the interpreter PYTHON, which has py3langid, pycld2, resiliparse and
-lingua-language-detector; each gets the same texts and, for speed, the same first 640 bytes of
-documents made of joined sentences. `nb`, `nn` and `no` count as one language; a language that an
-identifier never answers counts as wrong and is listed. Process CPU time on one core, the best of
-several runs. Writes benchmarks/results/language.{json,md}.
+Sentences: 75 languages x 266, mean 145 bytes. Declarations: one long text in 13 languages. Pages:
+text of HTML below FOLDER, in pieces of 3,400 bytes (novels, where no folder is given). A label is
+right if it is the file's own (language_peers.py tells which spellings are one); a near relative is
+wrong. CPU time on one core. "Same bytes" is the prefix that ours reads, given to all. Writes
+results/language.json and language.md.
 """
 
 import argparse
@@ -15,218 +14,266 @@ import gzip
 import json
 import os
 import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-SAME = {
-    "nb": "no",
-    "nn": "no",
-    "zh-Hant": "zh",
-    "zh-hant": "zh",
-    "iw": "he",
-    "jw": "jv",
-    "fil": "tl",
-}
-UDHR = {"arb": "ar", "cmn_hans": "zh", "deu_1996": "de", "eng": "en", "hin": "hi", "ita": "it",
-        "jpn": "ja", "kor": "ko", "por_PT": "pt", "rus": "ru", "spa": "es", "swh": "sw",
-        "ukr": "uk"}  # fmt: skip
-PEERS = ("py3langid", "pycld2", "resiliparse", "lingua")
-N_SPEED = {"lingua": 300}  # documents timed, where all would take long
+from language_peers import PEERS, plain
 
-Answers = Callable[[list[str]], list[str]]
+DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
+RESULTS = Path(__file__).parent / "results"
+PIECE_BYTES = 3400
+THRESHOLDS = (0.0, 0.5, 0.65, 0.8)
+LENGTHS = (20, 40, 80, 160, 320, 640)
+DECLARATIONS = {
+    "arb": "ar", "cmn_hans": "zh", "deu_1996": "de", "eng": "en", "hin": "hi", "ita": "it",
+    "jpn": "ja", "kor": "ko", "por_PT": "pt", "rus": "ru", "spa": "es", "swh": "sw", "ukr": "uk",
+}  # fmt: skip
 
 
-def sentences(data: Path) -> dict[str, list[str]]:
-    files = sorted((data / "lid/lingua-sentences/dev").glob("*.txt.gz"))
-    return {f.name.split(".")[0]: gzip.decompress(f.read_bytes()).decode().splitlines()
-            for f in files}  # fmt: skip
-
-
-def documents(found: dict[str, list[str]]) -> list[str]:
-    """Ten documents of at least 640 bytes a language, sentences joined."""
-    return [" ".join(own[i : i + 20]) for own in found.values() for i in range(0, 200, 20)]
-
-
-def peer(name: str) -> Answers:
-    """A function from texts to labels; run in the peers' interpreter."""
-    if name == "py3langid":
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-        model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-        return lambda texts: [model.classify(t)[0] for t in texts]
-    if name == "pycld2":
-        import pycld2
-
-        def one(text: str) -> str:
-            try:
-                return str(pycld2.detect(text, bestEffort=True)[2][0][1])
-            except pycld2.error:  # it takes no control characters
-                return "error"
-
-        return lambda texts: [one(t) for t in texts]
-    if name == "resiliparse":
-        from resiliparse.parse.lang import detect_fast
-
-        return lambda texts: [detect_fast(t)[0] for t in texts]
-    from lingua import LanguageDetectorBuilder
-
-    detector = LanguageDetectorBuilder.from_all_languages().with_preloaded_language_models().build()
-
-    def asked(text: str) -> str:
-        found = detector.detect_language_of(text)
-        return found.iso_code_639_1.name.lower() if found else "und"
-
-    return lambda texts: [asked(t) for t in texts]
-
-
-def cut(text: str) -> str:
-    return text.encode()[:640].decode(errors="ignore")
-
-
-def best(runs: int, function: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(runs):
-        start = time.process_time()
-        function()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
-def measure(name: str, given: dict[str, list[str]]) -> dict[str, object]:
-    """Labels of all texts and documents a second."""
-    answer = peer(name)
-    few = [cut(t) for t in given["documents"]][: N_SPEED.get(name)]
-    return {
-        "labels": {kind: answer(given[kind]) for kind in ("sentences", "long")},
-        "rate": len(few) / best(3, lambda: answer(few)),
-    }
-
-
-def ours(given: dict[str, list[str]]) -> dict[str, object]:
+def ours(sets: dict[str, list[str]]) -> dict[str, Any]:
     import pyarrow as pa
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    sys.path.insert(0, str(ROOT))
-    from pretrain.curate.language import identify
+    from pretrain.curate import language
 
-    found = {k: identify(pa.array(given[k], pa.large_string())) for k in ("sentences", "long")}
-    array = pa.array(given["documents"] * 5, pa.large_string())
+    began = time.process_time()
+    language.identify(pa.array(["The first call loads what is lazy."], pa.large_string()))
+    result: dict[str, Any] = {"first_call_seconds": time.process_time() - began}
+    known = LanguageIdentifier.from_model_file(MODEL_FILE).labels
+    result["supported"] = sorted({plain(code) for code in known})
+    for kind, texts in sets.items():
+        column = pa.array(texts, pa.large_string())
+        times = []
+        for _ in range(5):
+            began = time.process_time()
+            labels, scores = language.identify(column)
+            times.append(time.process_time() - began)
+        result[kind] = {
+            "labels": [plain(label) for label in labels.tolist()],
+            "scores": [float(score) for score in scores],
+            "seconds": sorted(times)[2],
+        }
+    return result
+
+
+def sentences() -> tuple[list[str], list[str]]:
+    """(texts, their languages), normalised as curate does before it asks."""
+    from pretrain.curate.normalize import normalize
+
+    texts, truth = [], []
+    for path in sorted(DATA.glob("lid/lingua-sentences/dev/*.txt.gz")):
+        found = [s for s in gzip.decompress(path.read_bytes()).decode().split("\n") if s.strip()]
+        texts += [normalize(sentence) for sentence in found]
+        truth += [plain(path.name.split(".")[0])] * len(found)
+    return texts, truth
+
+
+def pieces(texts: Sequence[str], n_bytes: int, start: int = 0) -> list[str]:
+    """Texts cut one after another into pieces of so many bytes, at characters; rests left out."""
+    found = []
+    for text in texts:
+        data = text.encode()
+        for at in range(start, len(data) - n_bytes + 1, n_bytes):
+            found.append(data[at : at + n_bytes].decode(errors="ignore"))
+    return found
+
+
+def long_texts(folder: Path | None, n: int) -> list[str]:
+    from pretrain.curate.normalize import normalize
+
+    if folder is None:
+        books = sorted(DATA.glob("books/eltec-eng/*.txt.gz"))
+        texts = [gzip.decompress(path.read_bytes()).decode() for path in books]
+    else:
+        from curate import chosen_pages, extraction
+
+        texts = extraction(chosen_pages(folder, n))[1]
+    return [piece for piece in pieces([normalize(t) for t in texts], PIECE_BYTES) if piece.strip()]
+
+
+def accuracy(labels: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
+    """The share of right labels of each language."""
+    right: dict[str, list[bool]] = {}
+    for label, true in zip(labels, truth, strict=True):
+        right.setdefault(true, []).append(label == true)
+    return {name: sum(found) / len(found) for name, found in sorted(right.items())}
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def calibration(found: dict[str, Any], truth: Sequence[str], known: set[str]) -> dict[str, Any]:
+    """By threshold: which share of each language keeps its label, and which labels are right.
+
+    Languages that the model does not know are left out: no threshold finds them.
+    """
+    rows = [row for row in zip(found["labels"], found["scores"], truth, strict=True)
+            if row[2] in known]  # fmt: skip
+    result: dict[str, Any] = {}
+    for threshold in THRESHOLDS:
+        kept = [(label, true) for label, score, true in rows if score >= threshold]
+        languages = {}
+        for name in sorted({true for _, _, true in rows}):
+            labelled = [true for label, true in kept if label == name]
+            n_right = labelled.count(name)
+            languages[name] = {
+                "precision": n_right / len(labelled) if labelled else None,
+                "recall": n_right / sum(true == name for _, _, true in rows),
+            }
+        result[str(threshold)] = {
+            "kept": len(kept) / len(rows),
+            "precision": mean([label == true for label, true in kept]),
+            "languages": languages,
+        }
+    return result
+
+
+def by_length(texts: Sequence[str], truth: Sequence[str], known: set[str]) -> dict[str, Any]:
+    """Macro accuracy and speed on the sentences of a language joined and cut to so many bytes."""
+    joined: dict[str, list[str]] = {}
+    for text, true in zip(texts, truth, strict=True):
+        joined.setdefault(true, []).append(text)
+    result = {}
+    for n_bytes in LENGTHS:
+        cut = {name: pieces([" ".join(own)], n_bytes) for name, own in joined.items()}
+        flat = [(piece, name) for name, own in cut.items() for piece in own if name in known]
+        found = ours({"cut": [piece for piece, _ in flat]})["cut"]
+        shares = accuracy(found["labels"], [name for _, name in flat])
+        per_second = len(flat) / found["seconds"]
+        result[str(n_bytes)] = {"macro": mean([*shares.values()]), "docs_per_second": per_second}
+    return result
+
+
+def ask(python: Path, name: str, path: Path) -> dict[str, Any]:
+    command = [str(python), str(Path(__file__).with_name("language_peers.py")), name, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.rpartition("RESULT ")[2])
+    return result
+
+
+def summary(found: dict[str, dict[str, Any]], truth: dict[str, list[str]]) -> dict[str, Any]:
+    """One row a detector; macro averages over what it knows, what all know, and all languages."""
+    languages = set(truth["sentences"])
+    common = languages.intersection(*(one["supported"] for one in found.values()))
+    rows: dict[str, Any] = {}
+    for name, one in found.items():
+        shares = accuracy(one["sentences"]["labels"], truth["sentences"])
+        own = languages & set(one["supported"])
+        per_second = {
+            kind: len(one[kind]["labels"]) / one[kind]["seconds"]
+            for kind in ("sentences", "pages", "pages_prefix")
+        }
+        rows[name] = {
+            "languages": len(own),
+            "macro_own": mean([shares[k] for k in own]),
+            "macro_common": mean([shares[k] for k in common]),
+            "macro_all": mean([*shares.values()]),
+            "declarations": sum(
+                label == true
+                for label, true in zip(
+                    one["declarations"]["labels"], truth["declarations"], strict=True
+                )
+            ),
+            "docs_per_second": per_second,
+            "accuracy": shares,
+        }
+    return {"common_languages": len(common), "detectors": rows}
+
+
+def same_labels(found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The share of texts on which ours and py3langid agree, by set."""
     return {
-        "labels": {k: labels.tolist() for k, (labels, _) in found.items()},
-        "scores": found["sentences"][1].tolist(),
-        "rate": len(array) / best(9, lambda: identify(array)),
-    }
+        kind: mean([a == b for a, b in zip(*(found[name][kind]["labels"] for name in
+                                            ("ours", "py3langid")), strict=False)])
+        for kind in ("sentences", "declarations_prefix", "pages_prefix", "pages")
+    }  # fmt: skip
 
 
-def same(label: str) -> str:
-    return SAME.get(label, label)
+def table(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    return "\n".join(lines) + "\n"
 
 
-def accuracy(true: list[str], labels: list[str]) -> dict[str, float]:
-    """Share of right labels of each language."""
-    hits: dict[str, list[bool]] = {}
-    for one, label in zip(true, labels, strict=True):
-        hits.setdefault(one, []).append(same(one) == same(label))
-    return {one: sum(own) / len(own) for one, own in sorted(hits.items())}
-
-
-def at_confidence(
-    true: list[str], labels: list[str], scores: list[float]
-) -> list[dict[str, float]]:
-    rows = []
-    for least in (0.0, 0.5, 0.65, 0.8):
-        kept = [same(t) == same(label) for t, label, score in zip(true, labels, scores, strict=True)
-                if score >= least]  # fmt: skip
-        rows.append({"confidence": least, "kept": round(len(kept) / len(true), 4),
-                     "precision": round(sum(kept) / len(kept), 4)})  # fmt: skip
-    return rows
+def shown(result: dict[str, Any]) -> str:
+    detectors = result["detectors"]
+    n_common = result["common_languages"]
+    head = ["detector", "languages of 75", "macro: its own", f"the {n_common} all know", "all 75",
+            "declarations", "sentences/s", "pages/s", "same bytes/s"]  # fmt: skip
+    rows = [head]
+    for name, row in detectors.items():
+        speeds = [f"{speed:,.0f}" for speed in row["docs_per_second"].values()]
+        macros = [f"{row[key]:.1%}" for key in ("macro_own", "macro_common", "macro_all")]
+        rows.append([name, str(row["languages"]), *macros, f"{row['declarations']} of 13", *speeds])
+    steps = result["calibration"]
+    kept = [["confidence at least", "sentences kept", "of these right"]]
+    kept += [
+        [key, f"{step['kept']:.1%}", f"{step['precision']:.1%}"] for key, step in steps.items()
+    ]
+    lengths = [["bytes", "macro", "texts/s"]]
+    lengths += [[key, f"{row['macro']:.1%}", f"{row['docs_per_second']:,.0f}"]
+                for key, row in result["by_length"].items()]  # fmt: skip
+    each = [["language", *detectors, "precision", "at 0.5", "at 0.65", "at 0.8", "recall",
+             "at 0.5", "at 0.65", "at 0.8"]]  # fmt: skip
+    for name in detectors["ours"]["accuracy"]:
+        cells = [f"{100 * row['accuracy'][name]:.1f}" for row in detectors.values()]
+        for what in ("precision", "recall"):
+            for step in steps.values():
+                value = step["languages"].get(name, {}).get(what)
+                cells.append("" if value is None else f"{100 * value:.1f}")
+        each.append([name, *cells])
+    same = ", ".join(f"{kind} {share:.2%}" for kind, share in result["same_as_py3langid"].items())
+    return (
+        f"{table(rows)}\nSame label as py3langid: {same}.\n\nOurs by confidence:\n\n{table(kept)}\n"
+        f"Ours by length:\n\n{table(lengths)}\nPer language, in per cent: right labels of each "
+        f"detector; then precision and recall of ours by confidence.\n\n{table(each)}"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--peers", default=sys.executable, help="interpreter that has the peers")
-    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.peer:
-        json.dump(measure(chosen.peer, json.load(sys.stdin)), sys.stdout)
-        return
-    found = sentences(chosen.data)
-    true = [language for language, own in found.items() for _ in own]
-    long_texts = {UDHR[f.stem]: f.read_text() for f in sorted((chosen.data / "lid/udhr").glob("*"))}
-    given = {"sentences": [s for own in found.values() for s in own],
-             "long": list(long_texts.values()), "documents": documents(found)}  # fmt: skip
-    results = {"ours": ours(given)}
-    for name in PEERS:
-        command = [chosen.peers, __file__, str(chosen.data), "--peer", name]
-        done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True,
-                              env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
-        if done.returncode:
-            print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-        else:
-            results[name] = json.loads(done.stdout)
-    report = summary(results, true, list(long_texts))
-    target = ROOT / "benchmarks" / "results" / "language.json"
-    target.write_text(json.dumps(report, indent=1) + "\n")
-    target.with_suffix(".md").write_text(markdown(report))
-    print(markdown(report))
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--pages", type=Path, default=None)
+    options.add_argument("--peer-python", type=Path, default=None)
+    options.add_argument("--n", type=int, default=300, help="pages of HTML")
+    asked = options.parse_args()
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
+    from pretrain.curate.language import N_BYTES
+    from pretrain.curate.normalize import normalize
 
-
-def summary(results: dict, true: list[str], long_true: list[str]) -> dict:  # type: ignore[type-arg]
-    known = {
-        name: {same(label) for label in r["labels"]["sentences"]} for name, r in results.items()
+    texts, truth = sentences()
+    pages = long_texts(asked.pages, asked.n)
+    udhr = [normalize((DATA / f"lid/udhr/{name}.txt").read_text()) for name in DECLARATIONS]
+    prefixes = [t.encode()[:N_BYTES].decode(errors="ignore") for t in udhr + pages]
+    sets = {
+        "sentences": texts, "declarations": udhr, "declarations_prefix": prefixes[: len(udhr)],
+        "pages": pages, "pages_prefix": prefixes[len(udhr) :],
+    }  # fmt: skip
+    found = {"ours": ours(sets)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sets.json"
+        path.write_text(json.dumps(sets))
+        for name in PEERS if asked.peer_python else ():
+            found[name] = ask(asked.peer_python, name, path)
+    truths = {"sentences": truth, "declarations": [*DECLARATIONS.values()]}
+    known = set(found["ours"]["supported"])
+    result = {
+        "texts": {kind: len(own) for kind, own in sets.items()},
+        "first_call_seconds": found["ours"]["first_call_seconds"],
+        **summary(found, truths),
+        "same_as_py3langid": same_labels(found) if "py3langid" in found else {},
+        "calibration": calibration(found["ours"]["sentences"], truth, known),
+        "by_length": by_length(texts, truth, known),
     }
-    shared = [one for one in dict.fromkeys(true) if all(same(one) in own for own in known.values())]
-    rows, by_language = [], {}
-    for name, result in results.items():
-        each = by_language[name] = accuracy(true, result["labels"]["sentences"])
-        right = accuracy(long_true, result["labels"]["long"])
-        rows.append({
-            "identifier": name,
-            "sentences": round(sum(each.values()) / len(each), 4),
-            "languages all know": round(sum(each[one] for one in shared) / len(shared), 4),
-            "never answered": [one for one in each if same(one) not in known[name]],
-            "long texts right": int(sum(right.values())),
-            "documents/s": round(result["rate"]),
-        })  # fmt: skip
-    own = results["ours"]
-    return {
-        "rows": rows,
-        "n_shared": len(shared),
-        "n_languages": len(by_language["ours"]),
-        "n_long": len(long_true),
-        "by_language": by_language,
-        "confidence": at_confidence(true, own["labels"]["sentences"], own["scores"]),
-    }
-
-
-def markdown(report: dict) -> str:  # type: ignore[type-arg]
-    lines = [
-        "# Language identification", "",
-        "`python benchmarks/language.py ../shared/data --peers PYTHON`; mean accuracy over "
-        f"languages on sentences of {report['n_languages']} languages, of these on the "
-        f"{report['n_shared']} that all identifiers ever answered; documents of 640 bytes "
-        "a second of CPU time on one core, all in one run.", "",
-        f"| identifier | all | shared languages | long texts of {report['n_long']} | docs/s | "
-        "never answered |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for r in report["rows"]:
-        lines.append(f"| {r['identifier']} | {r['sentences']:.3f} | {r['languages all know']:.3f} "
-                     f"| {r['long texts right']} | {r['documents/s']:,} | "
-                     f"{' '.join(r['never answered'])} |")  # fmt: skip
-    lines += ["", "Our confidence on the sentences:", "", "| least confidence | kept | precision |",
-              "|---|---|---|"]  # fmt: skip
-    lines += [f"| {r['confidence']} | {r['kept']:.3f} | {r['precision']:.3f} |"
-              for r in report["confidence"]]  # fmt: skip
-    names = list(report["by_language"])
-    lines += ["", "Accuracy per language:", "", f"| language | {' | '.join(names)} |",
-              "|---|" + "---|" * len(names)]  # fmt: skip
-    for one in report["by_language"]["ours"]:
-        values = " | ".join(f"{report['by_language'][n][one]:.2f}" for n in names)
-        lines.append(f"| {one} | {values} |")
-    return "\n".join([*lines, ""])
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "language.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / "language.md").write_text(shown(result))
+    print(shown(result))
 
 
 if __name__ == "__main__":

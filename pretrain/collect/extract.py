@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "epub": ("pretrain.collect.epub:extract", "", ""),
     "pdf": ("pretrain.collect.pdf:extract", "pypdfium2", "pdf"),
 }
+_PIPE_BYTES = 1 << 20  # a page comes in one piece
 _EMPTY = {"text": "", "language": None, "date": None, "reason": "", "detail": ""}
 
 
@@ -95,7 +96,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit = _address_bytes("VmSize") + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    serve(kind, sys.stdin.buffer, sys.stdout.buffer, seconds)
+    requests = open(sys.stdin.fileno(), "rb", buffering=_PIPE_BYTES, closefd=False)
+    serve(kind, requests, sys.stdout.buffer, seconds)
 
 
 if __name__ == "__main__":

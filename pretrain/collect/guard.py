@@ -9,6 +9,7 @@ extract_failed.
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -28,6 +29,8 @@ from pretrain.errors import PretrainError
 
 Extract = Callable[..., dict[str, Any]]  # (data, kind="html"): text, language, date, reason, …
 WALL_FACTOR = 10
+_START_SECONDS = 60
+_PIPE_BYTES = 1 << 20
 
 
 class _Gone(Exception):
@@ -67,9 +70,7 @@ class Guard:
         deadline = time.monotonic() + WALL_FACTOR * self.seconds + 1
         late = False
         try:
-            _write(child, len(data).to_bytes(4, "big") + data)
-            n_bytes = int.from_bytes(_read(child, 4, deadline), "big")
-            answer: dict[str, Any] = orjson.loads(_read(child, n_bytes, deadline))
+            answer: dict[str, Any] = orjson.loads(_ask(child, data, deadline))
             if answer["reason"] == "extract_memory":  # what it holds must not weigh on the next
                 self._end(kind)
             return answer
@@ -96,13 +97,14 @@ class Guard:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": path},
         )
+        _widen(child)
         self.children[kind] = child
         # A first file, so that a parser that cannot start at all is no fault of the data.
         try:
-            _write(child, (8).to_bytes(4, "big") + b"<p>a</p>")
-            _read(child, int.from_bytes(_read(child, 4, time.monotonic() + 60), "big"), None)
+            _ask(child, b"<p>a</p>", time.monotonic() + _START_SECONDS)
         except (_Gone, BrokenPipeError, TimeoutError) as error:
             code = self._end(kind)
             raise PretrainError(
@@ -130,22 +132,37 @@ class Guard:
             child.stdout.close()
 
 
-def _write(child: "subprocess.Popen[bytes]", data: bytes) -> None:
+def _widen(child: "subprocess.Popen[bytes]") -> None:
+    """Let a page pass in one piece: each time a pipe is full or empty, a process must wake."""
     assert child.stdin is not None
-    child.stdin.write(data)
-    child.stdin.flush()
-
-
-def _read(child: "subprocess.Popen[bytes]", n_bytes: int, deadline: float | None) -> bytes:
     assert child.stdout is not None
-    pieces = []
-    while n_bytes:
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([child.stdout], [], [], wait)[0]:
-            raise TimeoutError
-        piece = os.read(child.stdout.fileno(), min(n_bytes, 1 << 20))
+    os.set_blocking(child.stdin.fileno(), False)  # a child that sleeps must not stop its parent
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        for pipe in (child.stdin, child.stdout):
+            with contextlib.suppress(OSError):  # the kernel's limit for one user
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _ask(child: "subprocess.Popen[bytes]", data: bytes, deadline: float) -> bytearray:
+    """The answer to a file. Raises: TimeoutError, _Gone, BrokenPipeError."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    rest = memoryview(len(data).to_bytes(4, "big") + data)
+    while rest:
+        try:
+            rest = rest[os.write(child.stdin.fileno(), rest) :]
+        except BlockingIOError:
+            _wait([], [child.stdin], deadline)
+    answer = bytearray()
+    while len(answer) < 4 or len(answer) < 4 + int.from_bytes(answer[:4], "big"):
+        _wait([child.stdout], [], deadline)
+        piece = os.read(child.stdout.fileno(), _PIPE_BYTES)
         if not piece:
             raise _Gone
-        pieces.append(piece)
-        n_bytes -= len(piece)
-    return b"".join(pieces)
+        answer += piece
+    return answer[4:]
+
+
+def _wait(readable: list[Any], writable: list[Any], deadline: float) -> None:
+    if not any(select.select(readable, writable, [], max(0.0, deadline - time.monotonic()))):
+        raise TimeoutError

@@ -19,12 +19,14 @@ from typing import Any
 from pretrain.collect import html_lines, html_tree
 
 # A text node of one character between U+0800 and U+FFFF, private use apart.
-_LONE = re.compile(r">(\s*(?:[\u0800-\ud7ff\uf900-\uffef]|&#\w{1,8};)\s*)<")
-_LONE_FILLED = rf">\1{html_lines.FILLER}<"
+_LONE = re.compile(r">\s*+(?:[\u0800-\ud7ff\uf900-\uffef]|&#\w{1,8};)(?=\s*<)")
+_LONE_FILLED = rf"\g<0>{html_lines.FILLER}"
+_LANGUAGE = re.compile(rb"""<html\b[^>]*?[\s:]lang\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""")
+_HEAD_BYTES = 4096
 _DATE_CHARS = 40
 DATES = (
     (b"article:published_time", 'meta[property="article:published_time"]'),
-    (b"datePublished", 'meta[itemprop="datePublished"]'),
+    (b"datepublished", 'meta[itemprop="datePublished"]'),
     (b"<time", "time[datetime]"),
 )
 
@@ -33,9 +35,9 @@ def extract(data: bytes) -> dict[str, Any]:
     """Main text, language and date of a page, by resiliparse."""
     from resiliparse.extract.html2text import extract_plain_text
 
-    tree = parsed(data)
-    answer = {"language": language(tree), "date": date(tree, data)}
-    blocks = html_tree.edit(tree, data)
+    tree, names = parsed(data)
+    answer = {"language": language(names), "date": date(tree, names)}
+    blocks = html_tree.edit(tree, names)
     text = extract_plain_text(
         tree, preserve_formatting=True, main_content=True, list_bullets=True, alt_texts=False,
         comments=False, post_meta=False,
@@ -47,37 +49,40 @@ def extract_strictly(data: bytes) -> dict[str, Any]:
     """The same by trafilatura, with precision before recall."""
     import trafilatura
 
-    tree = parsed(data)
-    if html_tree.has_formulas(data):
-        html_tree.write_formulas(tree)
+    tree, names = parsed(data)
+    html_tree.write_formulas(tree, names)
     html = tree.document.html.replace(html_lines.FILLER, "")
     text = trafilatura.extract(html, favor_precision=True, include_comments=False) or ""
-    return {"text": text, "language": language(tree), "date": date(tree, data)}
+    return {"text": text, "language": language(names), "date": date(tree, names)}
 
 
-def parsed(data: bytes) -> Any:
-    """The tree of a page; its encoding is its own declaration, else detected from its bytes."""
+def parsed(data: bytes) -> tuple[Any, bytes]:
+    """The tree of a page, and its source in lower case, to see what it names.
+
+    Its encoding is its own declaration, else detected from its bytes.
+    """
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding
     from resiliparse.parse.html import HTMLTree
 
     source = bytes_to_str(data, detect_encoding(data, from_html_meta=True) or "utf-8")
     if not source.isascii() or "&#" in source:
         source = _LONE.sub(_LONE_FILLED, source)
-    return HTMLTree.parse(source)
+    names = source.encode() if b"\0" in data else data  # UTF-16
+    return HTMLTree.parse(source), names.lower()
 
 
-def language(tree: Any) -> str | None:
+def language(names: bytes) -> str | None:
     """ISO 639-1 code that the page states: `de` of `<html lang="de-AT">`."""
-    root = tree.document.document_element
-    stated = (root.getattr("lang") or root.getattr("xml:lang") or "") if root else ""
-    code = stated.strip().replace("_", "-").partition("-")[0].lower()
+    found = _LANGUAGE.search(names, 0, _HEAD_BYTES)
+    stated = next(filter(None, found.groups()), b"") if found else b""
+    code = stated.strip().replace(b"_", b"-").partition(b"-")[0].decode("ascii", "replace")
     return code if code.isascii() and code.isalpha() and 2 <= len(code) <= 3 else None
 
 
-def date(tree: Any, data: bytes) -> str | None:
+def date(tree: Any, names: bytes) -> str | None:
     """The date of publication that the page states, as it states it."""
     for name, selector in DATES:
-        if name not in data:
+        if name not in names:
             continue
         found = tree.document.query_selector(selector)
         value = (found.getattr("content") or found.getattr("datetime")) if found else None

@@ -17,12 +17,13 @@ from typing import Any
 
 BLOCK, HEADING = "\x02", "\x03"  # around the number of a block; before the first <h1>
 
-# Where publishing systems put the text, and the parts of these names that most pages lack.
-_CLASSES = (
-    "entry-content", "post-content", "post-body", "article-body", "article-content",
-    "article__body", "article_body", "articleBody", "article-text", "story-body",
-)  # fmt: skip
-_PARTS = (b"-content", b"-body", b"_body", b"articleBody", b"article-text")
+# Where publishing systems put the text: classes, by a part of their names that most pages lack.
+_CLASSES: dict[bytes, tuple[str, ...]] = {
+    b"-content": ("entry-content", "post-content", "article-content"),
+    b"-body": ("article-body", "post-body", "story-body"),
+    b"article__body": ("article__body",),
+    b"articlebody": ("articleBody",),
+}
 # What a main element must hold: a share of the page's paragraphs, and so many or so much text.
 _LEAST_SHARE, _LEAST_PARAGRAPHS, _LEAST_CHARS = 0.4, 3, 250
 _DEPTH = 3  # lists nearer to the root than this are navigation to the extractor
@@ -30,6 +31,8 @@ _LINKS_PER_ITEM = 0.5
 _CELL_CHARS = 600  # a longer cell is a layout, not data
 # What a renderer put beside the source of a formula.
 _RENDERED = ".katex-html, .MathJax, .MathJax_Preview, .MathJax_Display, .MJX_Assistive_MathML"
+_IMAGES = "img[class*=mwe-math-fallback], img.latex, img.tex"
+_TEX_IMAGES = (b"mwe-math-fallback", b'class="latex"', b'class="tex"')
 _STYLE = re.compile(r"^\{\\(?:display|text)style\s*(.*)\}$", re.S)
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*\n")
 _ROW, _CELL = re.compile(r"<tr[ >]"), re.compile(r"<t[dh](?=[ >])[^>]*>")
@@ -38,41 +41,41 @@ _TAG = re.compile(r"<(script|style)(?=[ >]).*?</\1>|<!--.*?-->|<[^>]*>", re.S)
 _GUTTER = re.compile(r"\s*\d+(?:\s+\d+)+\s*")  # line numbers beside a listing
 
 
-def edit(tree: Any, data: bytes) -> list[str]:
+def edit(tree: Any, names: bytes) -> list[str]:
     """Make the tree ready for the extractor; the blocks that its marks stand for.
 
-    `data` are the page's bytes: what they do not name is not searched for in the tree.
+    `names` is the page's source in lower case: a search of the tree takes three times as long as
+    one of the bytes, so what they do not name is not searched for.
     """
     body = tree.body
     if body is None:
         return []
-    if not cut_to_main(tree, body, data):
-        spare_lists(tree, body)
+    if not cut_to_main(tree, body, names):
+        spare_lists(tree, body, names)
     for tag in ("nav", "footer", "rt", "rp"):
-        for node in body.get_elements_by_tag_name(tag).values():
+        for node in _all(body, tag, names):
             node.remove()
-    if has_formulas(data):
-        write_formulas(tree)
+    write_formulas(tree, names)
     blocks: list[str] = []
-    mark_code(tree, body, blocks, b"lineno" in data)
-    mark_tables(tree, body, blocks)
-    headings = body.get_elements_by_tag_name("h1")
-    if len(headings):
+    mark_code(tree, body, blocks, names)
+    mark_tables(tree, body, blocks, names)
+    if headings := _all(body, "h1", names):
         headings[0].prepend(tree.create_text_node(HEADING))
     return blocks
 
 
-def cut_to_main(tree: Any, body: Any, data: bytes) -> bool:
+def _all(node: Any, tag: str, names: bytes) -> Any:
+    return node.get_elements_by_tag_name(tag).values() if b"<" + tag.encode() in names else []
+
+
+def cut_to_main(tree: Any, body: Any, names: bytes) -> bool:
     """Leave the one element that holds the page's text, if there is one; whether there is."""
-    n_paragraphs = -1
-    for found in _candidates(body, data):
+    for found in _candidates(body, names):
         if len(found) != 1:
             continue  # several: previews of other pages are among them
         main = found[0]
         n_own = len(main.get_elements_by_tag_name("p"))
-        if n_paragraphs < 0:
-            n_paragraphs = len(body.get_elements_by_tag_name("p"))
-        if n_own >= _LEAST_SHARE * n_paragraphs and (
+        if n_own >= _LEAST_SHARE * (names.count(b"<p>") + names.count(b"<p ")) and (
             n_own >= _LEAST_PARAGRAPHS or len(main.text or "") >= _LEAST_CHARS
         ):
             body.replace_children(_nested(tree, main))
@@ -80,18 +83,23 @@ def cut_to_main(tree: Any, body: Any, data: bytes) -> bool:
     return False
 
 
-def _candidates(body: Any, data: bytes) -> Any:
-    if any(part in data for part in _PARTS):
+def _candidates(body: Any, names: bytes) -> Any:
+    if b"articlebody" in names:
         yield body.get_elements_by_attr("itemprop", "articleBody")
-        yield from (body.get_elements_by_class_name(n) for n in _CLASSES if n.encode() in data)
-    yield body.get_elements_by_tag_name("article")
-    yield body.get_elements_by_tag_name("main")
-    yield body.get_elements_by_attr("role", "main")
+    for part, classes in _CLASSES.items():
+        if part in names:
+            for name in classes:
+                yield body.get_elements_by_class_name(name)
+    for tag in ("article", "main"):
+        if b"<" + tag.encode() in names:
+            yield body.get_elements_by_tag_name(tag)
+    if b'role="main"' in names:
+        yield body.get_elements_by_attr("role", "main")
 
 
-def spare_lists(tree: Any, body: Any) -> None:
+def spare_lists(tree: Any, body: Any, names: bytes) -> None:
     """Put lists that are text too deep for the rule that takes them for navigation."""
-    for node in body.get_elements_by_tag_name("ul").values():
+    for node in _all(body, "ul", names):
         n_items = len(node.get_elements_by_tag_name("li"))
         n_links = len(node.get_elements_by_tag_name("a"))
         if n_links <= _LINKS_PER_ITEM * n_items and _is_shallow(node, body):
@@ -116,14 +124,14 @@ def _nested(tree: Any, node: Any) -> Any:
     return node
 
 
-def mark_code(tree: Any, body: Any, blocks: list[str], has_gutters: bool) -> None:
-    """Take every <pre> out: its text in fences, without line numbers."""
-    for node in body.get_elements_by_tag_name("pre").values():
-        if has_gutters:
+def mark_code(tree: Any, body: Any, blocks: list[str], names: bytes) -> None:
+    """Take the text of every <pre> out, into fences and without line numbers."""
+    for node in _all(body, "pre", names):
+        if b"lineno" in names:
             for name in ("linenos", "lineno"):
                 for number in node.get_elements_by_class_name(name).values():
                     number.remove()
-        for line_break in node.get_elements_by_tag_name("br").values():
+        for line_break in _all(node, "br", names):
             line_break.replace_with(tree.create_text_node("\n"))
         text = node.text or ""
         if "\n" not in text:  # one element a line
@@ -151,9 +159,9 @@ def fenced(code: str) -> str:
     return "\n".join([fence, *lines, fence])
 
 
-def mark_tables(tree: Any, body: Any, blocks: list[str]) -> None:
+def mark_tables(tree: Any, body: Any, blocks: list[str], names: bytes) -> None:
     """Take every table of data out: a line for a row, ` | ` between cells, the head row first."""
-    for node in body.get_elements_by_tag_name("table").values():
+    for node in _all(body, "table", names):
         source = node.inner_html
         if "<table" in source or BLOCK in source:
             continue  # a layout around other tables or code
@@ -179,34 +187,37 @@ def _plain(source: str) -> str:
     return " ".join(unescape(_TAG.sub(" ", source)).split())
 
 
-def has_formulas(data: bytes) -> bool:
-    """Whether any form of formulas is named: <math, math/tex, mwe-math; class="latex"."""
-    return b"math" in data or b"latex" in data
-
-
-def write_formulas(tree: Any) -> None:
+def write_formulas(tree: Any, names: bytes) -> None:
     """Put TeX in the place of every formula, once where a page holds it in several forms."""
+    if b"math" not in names and not any(name in names for name in _TEX_IMAGES):
+        return
     document = tree.document
-    for node in document.query_selector_all("math").values():
+    n_written = 0
+    for node in document.query_selector_all("math").values() if b"<math" in names else ():
         annotation = node.query_selector('annotation[encoding="application/x-tex"]')
-        tex = annotation.text if annotation else node.getattr("alttext") or ""
-        if tex.strip():
-            _replace(tree, node, tex, node.getattr("display") == "block")
-    for node in document.query_selector_all('script[type^="math/tex"]').values():
-        _replace(tree, node, node.text, "display" in (node.getattr("type") or ""))
-    images = "img[class*=mwe-math-fallback], img.latex, img.tex"
-    for node in document.query_selector_all(images).values():
-        element = node.closest(".mwe-math-element")
-        if element and "$" in element.text:  # its MathML was there too
+        tex = annotation.text if annotation else node.getattr("alttext")
+        n_written += _replace(tree, node, tex, node.getattr("display") == "block")
+    if b"math/tex" in names:
+        for node in document.query_selector_all('script[type^="math/tex"]').values():
+            n_written += _replace(tree, node, node.text, "display" in node.getattr("type"))
+    if any(name in names for name in _TEX_IMAGES):
+        for node in document.query_selector_all(_IMAGES).values():
+            element = node.closest(".mwe-math-element")
+            if element and "$" in element.text:  # its MathML was there too
+                node.remove()
+            else:
+                is_display = "display" in (node.class_name or "")
+                n_written += _replace(tree, node, node.getattr("alt"), is_display)
+    if n_written and (b"katex-html" in names or b"mathjax" in names):
+        for node in document.query_selector_all(_RENDERED).values():
             node.remove()
-        elif node.getattr("alt"):
-            _replace(tree, node, node.getattr("alt"), "display" in (node.class_name or ""))
-    for node in document.query_selector_all(_RENDERED).values():
-        node.remove()
 
 
-def _replace(tree: Any, node: Any, tex: str, is_display: bool) -> None:
-    tex = _COMMENT.sub("", tex).strip()
+def _replace(tree: Any, node: Any, tex: str | None, is_display: bool) -> bool:
+    """Whether there is TeX to put in the place of a node."""
+    tex = _COMMENT.sub("", tex or "").strip()
+    if not tex:
+        return False
     inner = _STYLE.match(tex)
     if inner and inner[1].count("{") == inner[1].count("}"):
         tex = inner[1].strip()
@@ -214,3 +225,4 @@ def _replace(tree: Any, node: Any, tex: str, is_display: bool) -> None:
     holder = tree.create_element("span")
     holder.text = f"{mark}{tex}{mark}"
     node.replace_with(holder)
+    return True

@@ -49,7 +49,7 @@ SCRIPTS = (
     "none", "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "hangul",
     "thai", "lao", "khmer", "burmese", "han", "hiragana", "katakana",
 )  # fmt: skip
-UNSEGMENTED, HAN, HIRAGANA, KATAKANA = 8, 12, 13, 14
+UNSEGMENTED, KHMER, HAN, HIRAGANA, KATAKANA = 8, 10, 12, 13, 14
 SCRIPT = 15  # the bits of the script table that say which one
 MARK = 16  # belongs to the character before it
 LEAD = 32  # a vowel written before its consonant: belongs to the next character

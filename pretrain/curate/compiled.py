@@ -1,16 +1,24 @@
 """Kernels compiled by numba, kept on disk; compiled anew where no folder for them can be written.
 
-numba tries NUMBA_CACHE_DIR, `__pycache__` beside the source, then the user's cache folder. It looks
-at the time of the calling function's file only: after a change of something a kernel takes from
-another file, touch the kernel's.
+numba tries NUMBA_CACHE_DIR, `__pycache__` beside the source, then the user's cache folder. By
+itself it looks at the time of the calling function's file only, so a kernel that takes a constant
+or a function from another file would go on with the old one. Here the code on disk is known by a
+hash of the sources: of the kernel's file and of all of this package that it imports, directly or
+not.
 """
 
 import contextlib
+import functools
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+import xxhash
 
+_ROOT = Path(__file__).parents[2]
+_IMPORTS = re.compile(r"^from (pretrain(?:\.\w+)*) import (?:\(([^)]*)\)|(.+))$", re.M)
 _KERNELS: list[Any] = []  # of the modules imported so far, those that are compiled by themselves
 
 
@@ -22,15 +30,44 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         made = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:
         made = numba.njit(nogil=True, **options)(function)
+    with contextlib.suppress(AttributeError, OSError):  # of numba, or of a source that is no file
+        made._cache._cache_file._source_stamp = stamp(Path(function.__code__.co_filename))
     if "inline" not in options:
         _KERNELS.append(made)
     return made
 
 
 def missing() -> int:
-    """How many kernels have no code on disk yet, or code of another version of their source."""
+    """How many kernels have no code on disk yet, or only that of other sources."""
     n = 0
     for made in _KERNELS:
-        with contextlib.suppress(AttributeError, OSError):  # numba's own affair, and not vital
+        with contextlib.suppress(AttributeError, OSError):
             n += not made._cache._cache_file._load_index()
     return n
+
+
+@functools.cache
+def stamp(path: Path) -> str:
+    """One hash of a source file and of the files of this package that it imports."""
+    seen: dict[Path, bytes] = {}
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file in seen or not file.is_file():
+            continue
+        seen[file], imported = _read(file)
+        waiting += imported
+    hashes = [seen[file] for file in sorted(seen)]
+    return xxhash.xxh3_128_hexdigest(b"".join(hashes))
+
+
+@functools.cache
+def _read(file: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """(hash of a source, the files of this package that it may import)."""
+    source = file.read_bytes()
+    found = []
+    for module, several, one in _IMPORTS.findall(source.decode()):
+        base = _ROOT.joinpath(*module.split("."))
+        found.append(base.with_suffix(".py"))
+        found += [base / f"{name}.py" for name in re.findall(r"\w+", several or one)]
+    return xxhash.xxh3_128_digest(source), tuple(found)

@@ -1,239 +1,274 @@
-"""Overlap of texts with benchmarks, seen from both sides.
+"""Overlap of documents with benchmarks, both sides told: which documents, which items, which spans.
 
-    benchmark files ─build▶ contamination/index.safetensors  items.parquet      one task
-    texts/S         ─scan─▶ contamination/S       a row for each span of a document and its item
+    benchmark files ─▶ items ─▶ texts ─▶ n-grams    benchmarks/ngrams.safetensors, items.parquet
+    texts/S ─scan─▶ contamination/S                 a row a span: document, place, item, share
 
-Overlap is a run of n words (13) of an item's text, case and marks apart (word_scan.py). An item's
-text of 8 words or more, but fewer than n, counts as one run; shorter ones cannot be told from
-ordinary language, and are counted as too short. A run that stands in more than 10 items of one
-benchmark is its prompt, not its content, and is left out (counted too). Each run is kept under the
-hash of its first 8 words: a text is hashed once, a bit table turns nearly all of it away, and what
-is left is compared whole. Hashes have 64 bits: a false hit is one in 10^13 words for 10^6 runs.
+A document overlaps with an item where they share n_words words in a row, in any case, punctuation
+and line breaks (ngram_index.py says what is looked for and what is ignored). Every document that
+was collected is scanned, whatever the rules say of it. What follows is the recipe's choice: drop
+the document, cut the overlap with CONTEXT_CHARS characters on both sides (as GPT-3's authors did,
+with 13 words), or only report. Price: a quotation that an item makes of a public text is an overlap
+as well; the report shows what was found, so that it can be judged.
 """
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
-from safetensors import numpy as safetensors
+import pyarrow.compute as pc
 
 from pretrain import shards, store
-from pretrain.curate import benchmark_items, files, sensitive, word_scan
-from pretrain.curate.compiled import kernel
-from pretrain.curate.normalize import buffers, normalize
+from pretrain.curate import benchmark_items, files, ngram_index, ngram_scan, sensitive
+from pretrain.curate.ngram_index import Index
+from pretrain.errors import DataError
 
-KEY_WORDS = 8  # the least that is an overlap, and what a run is looked up by
-MOST_ITEMS = 10  # of one benchmark that share a run which is content
-AROUND_CHARS = 200  # cut on each side of an overlap
-N_SAMPLES = 3
-CONTEXT_BYTES = 80
+INDEX = ("benchmarks/ngrams.safetensors", "benchmarks/items.parquet")
+CONTEXT_CHARS = 200
+_SEEK_CHARS = 40  # how much farther a cut reaches for a white space
+_EXCERPT_BYTES = 400
+_TOP, _SAMPLES = 10, 3
 
-INDEX = ("contamination/index.safetensors", "contamination/items.parquet")
-ITEM = pa.schema(
-    [("benchmark", pa.string()), ("item", pa.int64()), ("n_runs", pa.int64()),
-     ("too_short", pa.bool_()), ("excerpt", pa.string())]
-)  # fmt: skip
-SPAN = pa.schema(
+OVERLAP = pa.schema(
     [
-        ("row", pa.int64()),
+        ("row", pa.int64()),  # of texts/S
         ("id", pa.string()),
-        ("start", pa.int64()),
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("start", pa.int64()),  # bytes of the text
         ("end", pa.int64()),
         ("benchmark", pa.string()),
-        ("item", pa.int64()),
-        ("n_runs", pa.int64()),  # of the item's, that this span holds
-        ("excerpt", pa.string()),  # of the document, around
+        ("item", pa.int64()),  # number within the benchmark, from 0
+        ("file", pa.string()),
+        ("record", pa.int64()),
+        ("field", pa.string()),
+        ("n_grams", pa.int64()),  # matched within the span
+        ("share", pa.float64()),  # of the item's n-grams, how many are anywhere in the document
+        ("excerpt", pa.string()),  # what stands in the document, without personal data
+        ("item_excerpt", pa.string()),  # what stands in the item
     ]
 )
 
-Index = dict[str, np.ndarray]
 
+def build(benchmarks: Mapping[str, Iterable[str | Path]], n_words: int) -> Index:
+    """The index of all items of the benchmarks' files.
 
-def build_task(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Read the benchmarks; write the index of their runs and a row for each item."""
-    rows: list[dict[str, Any]] = []
-    runs: list[np.ndarray] = []
-    counts: dict[str, Any] = {}
-    for name, paths in arguments["benchmarks"].items():
+    Raises: DataError where a file cannot be read.
+    """
+    entries: list[tuple[str, int, str, int, str, str]] = []
+    for name, paths in benchmarks.items():
+        item = 0
         key = f"curate.decontaminate.benchmarks.{name}"
-        found = [list(_runs(item, arguments["n_words"])) for item in
-                 benchmark_items.items(files.expanded(paths, key), key)]  # fmt: skip
-        items = list(benchmark_items.items(files.expanded(paths, key), key))
-        shared = Counter(run[1] for own in found for run in set(own))
-        for number, own in enumerate(found):
-            content = sorted({run for run in own if shared[run[1]] <= MOST_ITEMS})
-            excerpt = " ".join(" ".join(text for _, text in items[number]).split())[:200]
-            rows.append(
-                {"benchmark": name, "item": number, "n_runs": len(content),
-                 "too_short": not own, "excerpt": excerpt}
-            )  # fmt: skip
-            table = np.array(content, np.uint64).reshape(-1, 3)
-            runs.append(np.column_stack([table, np.full(len(table), len(rows) - 1, np.uint64)]))
-        common = sum(n > MOST_ITEMS for n in shared.values())
-        counts[name] = {
-            "items": len(found),
-            "too_short": sum(not own for own in found),
-            "prompt_runs": common,
-        }
-    table = np.concatenate(runs) if runs else np.empty((0, 4), np.uint64)
-    table = table[np.lexsort((table[:, 3], table[:, 1], table[:, 0]))]
-    names = ("key", "hash", "words", "item")
-    data = safetensors.save({n: np.ascontiguousarray(table[:, k]) for k, n in enumerate(names)})
-    store.write_bytes(folder / INDEX[0], data)
-    shards.write_rows(folder / INDEX[1], rows, ITEM)
-    return {"runs": len(table), "n_words": arguments["n_words"], "benchmarks": counts}
+        for path in paths:
+            for record, texts in benchmark_items.items(Path(path), key):
+                where = (name, item, str(path), record)
+                entries += [(*where, *text) for text in texts or [("", "")]]
+                item += 1
+    return ngram_index.build(entries, n_words)
 
 
-def scan_task(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The overlaps of one shard."""
-    name = arguments["shard"]
-    table = shards.read(folder / "texts" / name, ["id", "text"])
-    texts = table["text"].cast(pa.large_string()).combine_chunks()
-    index = safetensors.load((folder / INDEX[0]).read_bytes())
-    items = shards.read(folder / INDEX[1], ["benchmark", "item"]).to_pylist()
-    rows = []
-    for row, start, end, item, n_runs in overlaps(texts, index).tolist():
-        data = texts[row].as_py().encode()
-        around = data[max(0, start - CONTEXT_BYTES) : end + CONTEXT_BYTES]
-        where = (row, table["id"][row].as_py(), start, end, items[item]["benchmark"])
-        excerpt = sensitive.hidden(around.decode(errors="ignore"))
-        values = (*where, items[item]["item"], n_runs, excerpt)
-        rows.append(dict(zip(SPAN.names, values, strict=True)))
-    shards.write_rows(folder / "contamination" / name, rows, SPAN)
-    return {"documents": len({row["row"] for row in rows}), "spans": len(rows)}
-
-
-def overlaps(texts: pa.Array, index: Index) -> np.ndarray:
-    """int64[n, 5]: row, first byte, byte after, item, runs; by row and item, apart and in order."""
-    data, offsets = buffers(texts)
-    if not len(index["key"]):
-        return np.empty((0, 5), np.int64)
-    n_bits = max(16, int(len(index["key"]) * 16).bit_length())
-    bits = np.zeros(1 << n_bits, np.bool_)
-    shift = np.uint64(64 - n_bits)
-    bits[index["key"] >> shift] = True
-    columns = (index[n] for n in ("key", "hash", "words", "item"))
-    return _overlaps(data, offsets, *word_scan.tables(), bits, shift, *columns)
-
-
-def cuts(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans of bytes with 200 characters on each side, out to the next white space, merged."""
-    result: list[tuple[int, int]] = []
-    data = text.encode()
-    for start, end in sorted(spans):
-        before, after = data[:start].decode(), data[end:].decode()
-        left = before[: max(0, len(before) - AROUND_CHARS)]
-        space = max(left.rfind(" "), left.rfind("\n")) + 1 if left else 0
-        right = re.search(r"\s", after[AROUND_CHARS:])
-        low = len(before[:space].encode())
-        stop = AROUND_CHARS + right.start() if right else len(after)
-        high = end + len(after[:stop].encode())
-        if result and low <= result[-1][1]:
-            result[-1] = (result[-1][0], max(high, result[-1][1]))
-        else:
-            result.append((low, high))
+def overlaps(texts: pa.Array, index: Index) -> list[list[tuple[int, int, str, int, int]]]:
+    """Per large_string text: (start, end, benchmark, item, matched n-grams) of each span."""
+    found = ngram_scan.find(texts, index)
+    result: list[list[tuple[int, int, str, int, int]]] = [[] for _ in range(len(texts))]
+    names = index.entries["benchmark"].to_pylist()
+    items = index.entries["item"].to_pylist()
+    columns = (found.row, found.start, found.end, found.entry, found.n_grams)
+    for row, start, end, entry, n in zip(*(c.tolist() for c in columns), strict=True):
+        result[row].append((start, end, names[entry], items[entry], n))
     return result
 
 
+def cuts(text: str | bytes, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans with CONTEXT_CHARS characters on both sides, on to a white space; apart, in order.
+
+    Spans and results are bytes of the text in UTF-8.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        start = _before(data, start)
+        if result and start <= result[-1][1]:
+            start = result.pop()[0]
+        result.append((start, _after(data, end)))
+    return result
+
+
+def _before(data: bytes, at: int) -> int:
+    low = max(0, at - 4 * (CONTEXT_CHARS + _SEEK_CHARS))
+    piece = data[low:at].decode(errors="ignore")  # may begin within a character: that one is lost
+    far = max(0, len(piece) - CONTEXT_CHARS)
+    near = far
+    while near and far - near < _SEEK_CHARS and not piece[near - 1].isspace():
+        near -= 1
+    if near and not piece[near - 1].isspace():
+        near = far
+    return at - len(piece[near:].encode())
+
+
+def _after(data: bytes, at: int) -> int:
+    piece = data[at : at + 4 * (CONTEXT_CHARS + _SEEK_CHARS)].decode(errors="ignore")
+    far = near = min(len(piece), CONTEXT_CHARS)
+    while near < len(piece) and near - far < _SEEK_CHARS and not piece[near].isspace():
+        near += 1
+    if near < len(piece) and not piece[near].isspace():
+        near = far
+    return at + len(piece[:near].encode())
+
+
+def build_task(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Write the index of the recipe's benchmarks."""
+    found = {
+        name: files.expanded(paths, f"curate.decontaminate.benchmarks.{name}")
+        for name, paths in arguments["benchmarks"].items()
+    }
+    index = build(found, arguments["n_words"])
+    save(folder, index)
+    return {"n_words": index.n_words, "benchmarks": index.about}
+
+
+def save(folder: Path, index: Index) -> None:
+    """Write INDEX under a folder; equal indexes give equal bytes."""
+    from safetensors.numpy import save as packed
+
+    about = {"n_words": index.n_words, "benchmarks": index.about}
+    metadata = {"about": orjson.dumps(about).decode()}  # one key: safetensors orders none
+    store.write_bytes(folder / INDEX[0], packed(index.arrays, metadata))
+    shards.write_table(folder / INDEX[1], index.entries)
+
+
+def load(folder: Path) -> Index:
+    """The index that `save` wrote.
+
+    Raises: DataError where it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / INDEX[0]
+    try:
+        with safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            about = orjson.loads(file.metadata()["about"])
+        entries = shards.read(folder / INDEX[1])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"curate: {path} cannot be read: {error}; remove it and run the same command again"
+        ) from error
+    return Index(about["n_words"], entries, about["benchmarks"], arrays)
+
+
+def scan_task(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Write the overlaps of one shard's documents with all benchmarks."""
+    name = arguments["shard"]
+    index = load(folder)
+    tables = []
+    n_documents = 0
+    for batch in shards.batches(folder / "texts" / name, ["id", "source", "path", "text"]):
+        tables.append(_overlaps(batch, n_documents, index))
+        n_documents += len(batch)
+    table = pa.concat_tables(tables) if tables else OVERLAP.empty_table()
+    shards.write_table(folder / "contamination" / name, table)
+    return {
+        "documents": n_documents,
+        "contaminated": len(pc.unique(table["row"])),
+        "spans": len(table),
+    }
+
+
+def _overlaps(batch: pa.RecordBatch, first: int, index: Index) -> pa.Table:
+    texts = batch.column("text").cast(pa.large_string())
+    found = ngram_scan.find(texts, index)
+    own = index.entries.take(pa.array(found.entry))
+    columns = {
+        "row": pa.array(found.row + first),
+        **{n: batch.column(n).take(pa.array(found.row)) for n in ("id", "source", "path")},
+        **{n: own[n] for n in ("benchmark", "item", "file", "record", "field")},
+        **{n: pa.array(getattr(found, n)) for n in ("start", "end", "n_grams", "share")},
+        "excerpt": _excerpts(texts, found.row, found.start, found.end),
+        "item_excerpt": _excerpts(
+            index.entries["text"], found.entry, found.item_start, found.item_end
+        ),
+    }
+    return pa.table({n: columns[n] for n in OVERLAP.names}, schema=OVERLAP)
+
+
+def _excerpts(
+    texts: pa.Array | pa.ChunkedArray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> pa.Array:
+    known: dict[int, bytes] = {}
+    result = []
+    for row, start, end in zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        if row not in known:
+            known = {row: texts[row].as_py().encode()}
+        stop = min(end, start + _EXCERPT_BYTES)
+        result.append(known[row][start:stop].decode(errors="ignore"))
+    return pa.array(_hidden(result), pa.string())
+
+
 def report(folder: Path, names: Sequence[str], counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Both sides: of each benchmark the items found, of the documents those that hold them."""
-    items = shards.read(folder / INDEX[1])
-    n_runs = dict(zip(zip(*(items[n].to_pylist() for n in ("benchmark", "item")), strict=True),
-                      items["n_runs"].to_pylist(), strict=True))  # fmt: skip
-    hit: Counter[tuple[str, int]] = Counter()
-    spans: Counter[str] = Counter()
-    documents: dict[str, set[str]] = {}
-    samples: dict[str, list[dict[str, Any]]] = {}
-    for name in names:
-        source = shards.read(folder / "signals" / name, ["source", "path"])
-        for row in shards.read(folder / "contamination" / name).to_pylist():
-            benchmark = row["benchmark"]
-            hit[benchmark, row["item"]] += row["n_runs"]
-            spans[benchmark] += 1
-            documents.setdefault(benchmark, set()).add(row["id"])
-            where = {n: source[n][row["row"]].as_py() for n in ("source", "path")}
-            shown = {k: row[k] for k in ("id", "item", "excerpt")}
-            samples.setdefault(benchmark, []).append(where | shown | {"n_runs": row["n_runs"]})
-    result = {}
-    for benchmark, known in counts["benchmarks"].items():
-        best = sorted(samples.get(benchmark, []), key=lambda s: (-s["n_runs"], s["id"], s["item"]))
-        shares = [min(1.0, n / n_runs[key]) for key, n in hit.items() if key[0] == benchmark]
-        result[benchmark] = known | {
-            "items_hit": len(shares),
-            "items_half_hit": sum(share >= 0.5 for share in shares),
-            "documents_hit": len(documents.get(benchmark, ())),
-            "spans": spans[benchmark],
-            "samples": best[:N_SAMPLES],
+    """Per benchmark: its items and those found, documents and spans, and samples of both sides.
+
+    `counts` are those of `build_task`.
+    """
+    tables = [shards.read(folder / "contamination" / name) for name in names]
+    table = pa.concat_tables(tables) if tables else OVERLAP.empty_table()
+    result: dict[str, Any] = {}
+    for name, about in counts["benchmarks"].items():
+        own = table.filter(pc.equal(table["benchmark"], name))
+        share = np.array(own.group_by("item").aggregate([("share", "max")])["share_max"])
+        result[name] = {
+            **about,
+            "items_hit": len(share),
+            "items_half_hit": int((share >= 0.5).sum()),
+            "documents_hit": len(pc.unique(own["id"])),
+            "spans": len(own),
+            "by_source": _documents_by_source(own),
+            "top_documents": _top(own, "id"),
+            "top_items": _top(own, "item"),
+            "samples": _samples(own),
         }
-    return {"n_words": counts["n_words"], "benchmarks": result}
+    everywhere = {"documents_hit": len(pc.unique(table["id"])), "spans": len(table)}
+    return {"n_words": counts["n_words"], **everywhere, "benchmarks": result}
 
 
-def _runs(item: benchmark_items.Texts, n_words: int) -> list[tuple[int, int, int]]:
-    """(hash of the first 8 words, hash, words) of every run of an item's texts."""
-    column = pa.array([normalize(text) for _, text in item], pa.large_string())
-    data, offsets = buffers(column)
-    n = word_scan.longest(offsets)
-    hashes, places = np.empty(n, np.uint64), (np.empty(n, np.int64), np.empty(n, np.int64))
-    found = []
-    for t in range(len(column)):
-        n = word_scan.scan(data, offsets[t], offsets[t + 1], *word_scan.tables(), hashes, *places)
-        size = min(n, n_words)
-        for first in range(n - size + 1) if n >= KEY_WORDS else ():
-            key = int(word_scan.gram(hashes, first, KEY_WORDS))
-            found.append((key, int(word_scan.gram(hashes, first, size)), size))
-    return found
+def _documents_by_source(own: pa.Table) -> dict[str, int]:
+    counts = own.group_by("source").aggregate([("id", "count_distinct")]).to_pylist()
+    return {c["source"]: c["id_count_distinct"] for c in sorted(counts, key=lambda c: c["source"])}
 
 
-@kernel
-def _overlaps(
-    data: np.ndarray, offsets: np.ndarray, small: np.ndarray, classes: np.ndarray,
-    folds: np.ndarray, bits: np.ndarray, shift: np.uint64, keys: np.ndarray, runs: np.ndarray,
-    sizes: np.ndarray, items: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    n = word_scan.longest(offsets)
-    hashes, starts, ends = np.empty(n, np.uint64), np.empty(n, np.int64), np.empty(n, np.int64)
-    out = np.empty((1024, 5), np.int64)
-    n_out = 0
-    leave = word_scan.power(KEY_WORDS)
-    for row in range(len(offsets) - 1):
-        base = offsets[row]
-        n = word_scan.scan(
-            data, base, offsets[row + 1], small, classes, folds, hashes, starts, ends
-        )
-        value, row_out = np.uint64(0), n_out
-        for i in range(n):
-            value = value * word_scan.STEP + hashes[i]
-            if i >= KEY_WORDS:
-                value -= hashes[i - KEY_WORDS] * leave
-            first = i - KEY_WORDS + 1
-            if first < 0:
-                continue
-            key = word_scan.mixed(value + np.uint64(KEY_WORDS))
-            if not bits[key >> shift]:
-                continue
-            at = np.searchsorted(keys, key)
-            while at < len(keys) and keys[at] == key:
-                size = np.int64(sizes[at])
-                last = first + size - 1
-                if last < n and word_scan.gram(hashes, first, size) == runs[at]:
-                    item, found = np.int64(items[at]), False
-                    start, end = starts[first] - base, ends[last] - base
-                    for k in range(n_out - 1, row_out - 1, -1):
-                        if out[k, 3] == item and start <= out[k, 2]:
-                            out[k, 2], out[k, 4] = max(end, out[k, 2]), out[k, 4] + 1
-                            found = True
-                            break
-                    if not found:
-                        if n_out == len(out):
-                            grown = np.empty((2 * n_out, 5), np.int64)
-                            grown[:n_out] = out
-                            out = grown
-                        out[n_out, 0], out[n_out, 1], out[n_out, 2] = row, start, end
-                        out[n_out, 3], out[n_out, 4] = item, 1
-                        n_out += 1
-                at += 1
-    return out[:n_out].copy()
+def _top(own: pa.Table, key: str) -> list[dict[str, Any]]:
+    """The documents with the most items, or the items with the most documents."""
+    other = "item" if key == "id" else "id"
+    kinds = [(other, "count_distinct"), (key, "count"), ("share", "max")]
+    counts = own.group_by(key).aggregate(kinds).to_pylist()
+    counts.sort(key=lambda c: (-c[f"{other}_count_distinct"], -c[f"{key}_count"], c[key]))
+    what = {"id": "documents", "item": "items"}[other]
+    return [
+        {
+            key: c[key],
+            what: c[f"{other}_count_distinct"],
+            "spans": c[f"{key}_count"],
+            "share": round(c["share_max"], 6),
+        }
+        for c in counts[:_TOP]
+    ]
+
+
+def _samples(own: pa.Table) -> list[dict[str, Any]]:
+    """The spans with the most n-grams, one an item: what stands here, what stands there."""
+    order = [("n_grams", "descending"), ("item", "ascending"), ("id", "ascending")]
+    result: dict[int, dict[str, Any]] = {}
+    for row in own.sort_by([*order, ("start", "ascending")]).to_pylist():
+        if row["item"] not in result and len(result) < _SAMPLES:
+            result[row["item"]] = {n: v for n, v in row.items() if n != "row"}
+    return list(result.values())
+
+
+def _hidden(texts: list[str]) -> list[str]:
+    """The texts without personal data: excerpts are shown to people who never asked for them."""
+    shown = list(texts)
+    for row, spans in sensitive.find(pa.array(texts, pa.large_string())).by_text():
+        shown[row] = sensitive.hide(texts[row].encode(), spans)
+    return shown

@@ -38,7 +38,7 @@ from pretrain.tasks import Function, Task
 NEAR = (14, 8)  # bands, rows of a band
 SPLIT = (28, 4)
 ROWS_BYTES = 96 << 20  # of one range of keys
-BATCH_BYTES = 32 << 20  # of text that is verified at once
+BATCH_BYTES = 64 << 20  # of text that is verified at once
 NEVER = 2.0  # a similarity that no pair has
 
 Each = Callable[..., list[dict[str, Any]]]

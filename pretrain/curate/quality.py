@@ -3,8 +3,8 @@
     words, and pairs in a row ─hash─▶ which of 2^20 buckets occur (x_f = 1 / sqrt(how many do))
     score = sigmoid(bias + sum over f of weight[f] x_f)     in [0, 1]; both sides count alike
 
-Words are those of words.py. How often one occurs does not matter, nor how long a text is; a text
-without a word gets sigmoid(bias). Trained by stochastic gradient descent on up to 20,000 texts a
+Words are those of words.py. How often one occurs does not matter; a longer text has a more decided
+score. A text without a word gets sigmoid(bias). Trained by stochastic gradient descent on up to 20,000 texts a
 side, those of the smallest hashes, visited in the order of their hashes: the same texts give the
 same bytes, whatever the order of files and shards. A tenth, chosen by hash too, is held out to
 measure the area under the ROC curve. Price: two words that share a bucket share a weight.

@@ -9,6 +9,8 @@ Expressions are those of `expressions.py`; a document on which one is undefined 
 No numba, pyarrow or torch here: the recipe check reads this module. Specification: docs/RULES.md.
 """
 
+import ast
+import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from pretrain.settings import nearest
 
 if TYPE_CHECKING:
     import numpy as np
+
+# Changes when a signal is counted otherwise than before: raise it with the kernels' meaning.
+COUNTING = 2
 
 RuleSets = Mapping[str, Mapping[str, float | str]]
 
@@ -39,6 +44,18 @@ class Rule:
             true, _ = truth(parse(self.expression), columns)
         n = len(next(iter(columns.values())))
         return np.broadcast_to(true, (n,)).copy()
+
+    def version(self, mode: str) -> str:
+        """Eight hex digits that change with what the rule says or how `mode` counts its signals."""
+        text = f"{' '.join(self.expression.split())}\0{mode}\0{COUNTING}"
+        return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
+
+
+def signals_of(expression: str) -> list[str]:
+    """The signals and labels that an expression reads, each once, in the order they stand."""
+    nodes = (n for n in ast.walk(parse(expression)) if isinstance(n, ast.Name))
+    by_place = sorted(nodes, key=lambda node: node.col_offset)
+    return list(dict.fromkeys(node.id for node in by_place))
 
 
 def problems(rules: RuleSets, extra: Collection[str] = ()) -> Iterator[tuple[str, str, str]]:

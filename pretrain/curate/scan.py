@@ -27,6 +27,7 @@ from pretrain.curate.characters import (
     HIRAGANA,
     JOIN,
     KATAKANA,
+    KHMER,
     LEAD,
     LETTER,
     LETTERS_ABOVE_END,
@@ -133,7 +134,7 @@ def _cuts(flags, script, word_flags, tail, n_tail, bits, touches):
         return True
     if kind >= HAN:
         return kind != KATAKANA and n_tail >= 2
-    return n_tail >= 4 and bits & (LEAD | JOIN) == 0
+    return n_tail >= (6 if kind >= KHMER else 4) and bits & (LEAD | JOIN) == 0
 
 
 @kernel

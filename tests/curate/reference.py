@@ -102,7 +102,8 @@ def cut_run(run):
         elif own == "katakana":
             new = False
         else:
-            new = len(tail) >= 4 and tail[-1] not in LEADS + JOINS
+            least = 6 if own in ("khmer", "burmese") else 4
+            new = len(tail) >= least and tail[-1] not in LEADS + JOINS
         if new:
             words.append(word)
             word, tail, apart = "", "", False

@@ -77,6 +77,7 @@ def test_scripts_without_spaces_are_the_last_ones():
         "thai", "lao", "khmer", "burmese", "han", "hiragana", "katakana",
     )  # fmt: skip
     assert (c.SCRIPTS[c.HAN], c.SCRIPTS[c.HIRAGANA], c.SCRIPTS[c.KATAKANA]) == c.SCRIPTS[-3:]
+    assert c.SCRIPTS[c.KHMER] == "khmer"
 
 
 def test_the_tables_are_built_once_and_cannot_be_changed():

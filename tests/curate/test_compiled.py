@@ -61,3 +61,31 @@ def test_kernels_that_are_not_on_disk_are_counted(tmp_path, monkeypatch):
     assert compiled.missing() == before + 1
     assert fresh(1) == 2
     assert compiled.missing() == before
+
+
+def test_the_code_on_disk_is_that_of_all_sources_a_kernel_is_made_of(tmp_path):
+    """A changed constant of another module is a changed kernel, whatever the files' times say."""
+    package = Path(compiled.__file__).parents[1]
+    folder = tmp_path / "pretrain" / "curate"
+    folder.mkdir(parents=True)
+    for name in ("__init__.py", "curate/__init__.py", "curate/compiled.py"):
+        shutil.copy(package / name, tmp_path / "pretrain" / name)
+    (folder / "two.py").write_text(
+        "from pretrain.curate import one\nfrom pretrain.curate.compiled import kernel\n\n\n"
+        "@kernel\ndef two(x):\n    return x + one.STEP\n"
+    )
+    program = (
+        "from pretrain.curate import compiled, two\n"
+        "print(compiled.missing(), two.two(1), compiled.missing())"
+    )
+
+    def run(step):
+        path = folder / "one.py"
+        path.write_text(f"STEP = {step}\n")
+        os.utime(path, (1, 1))
+        command = [sys.executable, "-B", "-c", program]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+
+    assert run(1) == "1 2 0\n"
+    assert run(1) == "0 2 0\n"
+    assert run(5) == "1 6 0\n"

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.curate import eight_bytes
@@ -16,6 +16,7 @@ def letters_at(data, i):
     return eight_bytes.n_before(eight_bytes.other_than_letters(eight_bytes.load(data, i)))
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=40), st.data())
 def test_load_reads_any_eight_bytes_in_their_order(raw, data):
     i = data.draw(st.integers(0, len(raw) - 8))

@@ -21,12 +21,34 @@ TEXT = "Ä line.\n- one\n- two\nagain and again\nAn other line 12 345.\nagain an
         ("max_line_length", "An other line 12 345."),
         ("top_2gram_char_fraction", "again and"),
         ("duplicate_5gram_char_fraction", None),
+        ("duplicate_paragraph_fraction", None),
+        ("compressed_fraction", "again and again"),
+        ("non_ascii_fraction", "Ä"),
         ("n_words", None),
     ],
 )
 def test_what_a_signal_points_at(signal: str, shown: str | None) -> None:
     found = evidence.evidence(TEXT, [signal])
     assert (found and TEXT.encode()[slice(*found)].decode()) == shown
+
+
+def test_more_signals_point_at_what_they_count() -> None:
+    text = "See http://a.b/c for it.\n\nWe use cookies. NOW OR NEVER\n\n  See http://a.b/c for it.\n"
+    shown = {
+        "url_char_fraction": "http://a.b/c",
+        "n_policy_lines": "use cookies",
+        "uppercase_word_fraction": "NOW OR NEVER\n\n  ",
+        "duplicate_paragraph_fraction": "See http://a.b/c for it.",
+    }
+    for name, part in shown.items():
+        start, end = evidence.evidence(text, [name]) or (0, 0)
+        assert text[start:end] == part
+
+
+def test_long_texts_take_linear_time() -> None:
+    for text in ("- " * 30_000, "A1 " * 20_000, "{[(" * 20_000, "a\n" * 30_000, "é" * 30_000):
+        for name in SIGNALS:
+            evidence.evidence(text, [name])
 
 
 def test_the_first_signal_that_points_anywhere_counts() -> None:

@@ -1,8 +1,10 @@
 """Line rules cut what they say, and their edits replayed give the text."""
 
+import re
+
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.curate import edits, lines
@@ -25,6 +27,9 @@ def cut(text: str, mode: str) -> str:
         ("Please enable JavaScript to go on.", ""),
         ("Read our Privacy Policy before you go on.", ""),
         ("As was shown[12] it is so[citation needed].", "As was shown it is so."),
+        ("As was shown by them.[12]", "As was shown by them."),
+        ("[edit] two. [1]", " two. "),
+        ("[edit] two", ""),
         ("“He said that it was so.”", "“He said that it was so.”"),
         ("a b " + "x" * 1001 + ".", ""),
         ("", ""),
@@ -42,13 +47,19 @@ def test_c4(line: str, left: str) -> None:
     [
         (GOOD, GOOD),
         ("word", ""),
-        ("12 345", ""),
+        ("12345", ""),
+        ("12 345", None),
         ("3 likes", ""),
-        ("1.2k views", ""),
+        ("(1.2K Views)", ""),
+        ("12 monkeys", None),
+        ("ÉTÉ À PARIS", ""),
+        ("Äpfel Ünd X", None),
         ("BUY IT NOW FOR LESS", ""),
-        ("You have 3 items in cart today", "You have 3  today"),
-        ("A story of note Read more...", "A story of note "),
-        ("Sign-in to see it", " to see it"),
+        ("You have 3 items in cart today", "You have 3 today"),
+        ("A story of note Read more...", "A story of note"),
+        ("Sign-in to see it", "to see it"),
+        ("Read more... Read more...", "Read more..."),
+        ("items in cart", ""),
         ("ten words or more are no short line and items in cart stay", None),
     ],
 )
@@ -56,6 +67,7 @@ def test_refinedweb(line: str, left: str | None) -> None:
     assert cut(line, "refinedweb") == (line if left is None else left)
 
 
+@settings(deadline=None)  # the first example compiles
 @given(st.text(alphabet='ab. 9\nÄß[]!“”"x', max_size=300), st.sampled_from(["c4", "refinedweb"]))
 def test_edits_replayed_give_the_text(text: str, mode: str) -> None:
     texts = pa.array([text, GOOD], pa.large_string())
@@ -77,3 +89,17 @@ def test_none_touches_nothing() -> None:
     after, made, _ = lines.cut(texts, "none")
     assert after is texts
     assert made == [None]
+
+
+@settings(deadline=None)  # the first example compiles
+@given(st.text(alphabet="ab. 9\nÄß[]!“”\"x'edit", max_size=300))
+def test_c4_is_what_a_naive_reading_of_its_rules_leaves(text: str) -> None:
+    kept = []
+    for line in text.split("\n"):
+        bare = re.sub(r"\[\d*\]|\[edit\]|\[citation needed\]", "", line)
+        end = bare.rstrip()
+        good = end.endswith((".", "?", "!", '"', "'", "”", "’")) and not end.endswith("...")
+        if not line.strip() or (good and len(line.split()) >= 3):
+            kept.append(bare if line.strip() else line)
+    # the last line has no break of its own, so one that goes leaves the break before it
+    assert cut(text, "c4").rstrip("\n") == "\n".join(kept).rstrip("\n")

@@ -1,7 +1,7 @@
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.curate import repeats
@@ -17,6 +17,7 @@ def empty_table(n):
     return np.empty(repeats.n_slots_for(max(n, 1)), np.uint64)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 99)), max_size=60))
 def test_repeats_are_second_and_later_occurrences(units):
     with np.errstate(over="ignore"):
@@ -31,6 +32,7 @@ def test_repeats_are_second_and_later_occurrences(units):
     assert repeats.repeats(keys, lengths, len(units), empty_table(len(units))) == tuple(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1 << 20), max_size=400))
 def test_the_table_counts_as_a_dictionary_does(keys):
     with np.errstate(over="ignore"):
@@ -44,6 +46,7 @@ def test_the_table_counts_as_a_dictionary_does(keys):
     assert counted == sorted(counts.values())
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=60), st.integers(1, 4))
 def test_repeated_ngrams_are_those_of_the_reference(letters, length):
     words = [letter * length for letter in letters]

@@ -98,11 +98,11 @@ VECTORS = {
         "max_curly_brackets": ("}", "{"),
     },
     "fineweb": {
-        "min_terminal_lines": (join(13, "a.", 87, "a"), join(12, "a.", 88, "a")),
+        "min_terminal_lines": (join(12, "a.", 88, "a"), join(11, "a.", 89, "a")),
         "max_short_lines": (
-            join(66, "a" * 30, 34, "a" * 31), join(67, "a" * 30, 33, "a" * 31)
+            join(67, "a" * 30, 33, "a" * 31), join(68, "a" * 30, 32, "a" * 31)
         ),
-        "max_duplicate_line_chars": (repeated(9), repeated(10)),
+        "max_duplicate_line_chars": (repeated(10, 1002), repeated(11, 1002)),
         "max_newlines": ("a b c d\ne f g\nh i\nj", "a b c d\ne f g\nh i\n\nj"),
     },
     "code": {
@@ -110,16 +110,50 @@ VECTORS = {
         "max_line_length": ("x" * 1000, "x" * 1001),
         "min_alphanumeric": ("a1++++++", "a1+++++++"),
     },
+    "mc4": {"min_long_lines": (join(3, "x" * 200, 1, "y" * 199), join(2, "x" * 200, 9, "y"))},
+    "dolma": {
+        "min_median_word_length": ("abc abc ab", "ab ab abc"),
+        "max_median_word_length": ("abcdefghij ab", "abcdefghijk ab abcdefghijk"),
+        "max_symbols": ("# " + "a " * 9, "a# b… " + "a " * 17),
+        "min_stop_words": ("the the", "the end"),
+        "max_duplicate_line_chars": (repeated(300), repeated(301)),
+    },
+    "nemo": {
+        "max_non_alphanumeric": ("abc-", "abc- "),
+        "max_digits": ("a" * 17 + "123", "a" * 16 + "123"),
+        "max_urls": ("http://a.b" + " " * 40, "http://a.bc" + " " * 40),
+        "max_whitespace": ("abc ", "ab "),
+        "max_parentheses": ("(abcdefghi", "(abcdefgh"),
+        "max_policy_paragraphs": (
+            "use cookies\n\n" * 2 + "a\n\n" * 3, "privacy overview\n\n" * 3 + "a\n\n" * 4
+        ),
+        "min_terminal_lines": (join(15, "a.", 85, "a"), join(14, "a.", 86, "a")),
+        "max_word_length": ("x" * 1000, "x" * 1001),
+    },
 }  # fmt: skip
+# Presets share rules: what one text shows for one of them it shows for the others.
+SHOWN = {
+    expression.format(threshold): VECTORS[s][r]
+    for s, table in rules.PRESETS.items()
+    for r, (expression, threshold) in table.items()
+    if r in VECTORS.get(s, {})
+}
+NOT_OF_A_TEXT = ("removed_word_fraction",)  # lines.py knows it
 
 
 def presets():
-    return [(s, r) for s, table in rules.PRESETS.items() for r in table]
+    return [
+        (s, r)
+        for s, table in rules.PRESETS.items()
+        for r, (expression, _) in table.items()
+        if not expression.startswith(NOT_OF_A_TEXT)
+    ]
 
 
 @pytest.mark.parametrize(("set_name", "name"), presets())
 def test_preset_rule_keeps_just_inside_and_removes_just_outside(set_name, name):
-    inside, outside = VECTORS[set_name][name]
+    expression, threshold = rules.PRESETS[set_name][name]
+    inside, outside = SHOWN[expression.format(threshold)]
     measured = signals.measure(pa.array([inside, outside], pa.large_string()))
     (rule,) = [
         r for r in rules.compile_rules({set_name: {}}, [set_name]) if r.name == f"{set_name}.{name}"
@@ -135,6 +169,7 @@ def test_every_preset_expression_is_a_rule():
 
 def test_empty_text_never_warns_and_is_removed_by_the_word_count():
     measured = signals.measure(pa.array([""], pa.large_string()))
+    measured["removed_word_fraction"] = np.zeros(1)
     chosen = rules.compile_rules({name: {} for name in rules.PRESETS}, list(rules.PRESETS))
     removes, first = rules.judge(chosen, measured)
     assert chosen[first[0]].name == "gopher_quality.min_words"
@@ -262,9 +297,9 @@ def test_rules_are_compiled_in_order_with_thresholds_filled_in():
         ("c4.max_lorem_ipsum", "has_lorem_ipsum <= 0"),
         ("c4.max_curly_brackets", "has_curly_bracket <= 0"),
         ("c4.own", "n_lines > 2 and n_words > 1"),
-        ("fineweb.min_terminal_lines", "terminal_line_fraction > 0.12"),
-        ("fineweb.max_short_lines", "short_line_fraction < 0.5"),
-        ("fineweb.max_duplicate_line_chars", "duplicate_line_char_fraction < 0.01"),
+        ("fineweb.min_terminal_lines", "terminal_line_fraction >= 0.12"),
+        ("fineweb.max_short_lines", "short_line_fraction <= 0.5"),
+        ("fineweb.max_duplicate_line_chars", "duplicate_line_char_share <= 0.01"),
         ("fineweb.max_newlines", "newline_per_word < 1"),
     ]
     with pytest.raises(RecipeError, match=r"no rule set 'c5' \(did you mean 'c4'"):
@@ -331,3 +366,21 @@ def test_a_recipe_may_have_signals_of_its_own() -> None:
     assert not list(rules.problems(table, ["quality_web"]))
     (rule,) = rules.compile_rules(table, ["house"], ["quality_web"])
     assert rule.keeps({"quality_web": np.array([0.4, 0.6])}).tolist() == [False, True]
+
+
+def test_the_signals_of_an_expression_are_named_once_and_in_order() -> None:
+    expression = "n_words > 3 and not (language == 'de' and n_lines / n_words < 2)"
+    assert rules.signals_of(expression) == ["n_words", "language", "n_lines"]
+
+
+def test_a_rule_s_version_changes_with_what_it_says_and_how_it_is_counted() -> None:
+    rule = rules.Rule("a.b", "n_words >= 50")
+    versions = {
+        rule.version("pretrain"),
+        rule.version("datatrove"),
+        rules.Rule("a.b", "n_words >= 51").version("pretrain"),
+        rules.Rule("a.b", "n_words > 50").version("pretrain"),
+    }
+    assert len(versions) == 4
+    assert rules.Rule("c.d", "n_words  >=\n50").version("pretrain") == rule.version("pretrain")
+    assert all(len(version) == 8 for version in versions)

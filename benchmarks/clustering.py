@@ -6,8 +6,8 @@ Documents are generated, shard by shard, from a hash of their number: 112 signat
 id. Half stand alone, the others are in clusters of 2 to 1,000,000, a member keeping 40 to 100 % of
 its cluster's entries. All tasks of pretrain/curate/duplicates.py run as they are, with receipts and
 checksums, but three: `sort` and `spread` get generated values for those of Parquet files, `verify`
-gets a generated similarity for that of texts. Needs 56 bytes a document and 16 a band and document
-of disk (28 GB for 100 million). Memory is that of all processes, looked at five times a second.
+gets a generated similarity for that of texts. Needs 410 bytes of disk a document (41 GB for 100
+million), removed at the end. Memory is that of all processes, looked at five times a second.
 """
 
 import contextlib

@@ -116,7 +116,7 @@ def extraction(pages: list[Path]) -> tuple[float, list[str]]:
     data = [page.read_bytes() for page in pages]
     began = cpu()
     with Guard(1.0, 512) as guard:
-        texts = [guard(one)["text"] or "" for one in data]
+        texts = [guard(one).get("text") or "" for one in data]
     return cpu() - began, texts
 
 

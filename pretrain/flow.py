@@ -104,9 +104,7 @@ class Stage:
     def hashes_of(self, name: str) -> dict[str, str]:
         return store.read_json(self.parent(name) / "manifest.json")["outputs"]
 
-    def run_tasks(
-        self, tasks: Sequence[Task], what: str, passing: bool = False
-    ) -> list[Receipt]:
+    def run_tasks(self, tasks: Sequence[Task], what: str, passing: bool = False) -> list[Receipt]:
         """Receipts of the tasks; their files become outputs of the stage, unless they are passing:
         what only later tasks read is removed when the stage ends.
         """

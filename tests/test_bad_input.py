@@ -10,6 +10,8 @@ from pretrain import shards, store
 from pretrain.cli import command
 
 RECIPE = """
+[collect]
+max_quarantined = 1.0
 [collect.sources.lines]
 kind = "jsonl"
 path = "{folder}/*.jsonl*"

@@ -96,8 +96,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit = _address_bytes("VmSize") + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    requests = open(sys.stdin.fileno(), "rb", buffering=_PIPE_BYTES, closefd=False)
-    serve(kind, requests, sys.stdout.buffer, seconds)
+    with open(sys.stdin.fileno(), "rb", buffering=_PIPE_BYTES) as requests:
+        serve(kind, requests, sys.stdout.buffer, seconds)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
     bytes ─▶ tree ─▶ html_tree.edit ─▶ extractor ─▶ html_lines.finish ─▶ text
 
 Code stands in fences (```), so that its beginning and end can still be told when all markup is
-gone; a page that is nothing but one <pre> has none. A table is a line for each row, cells apart by
-` | `. Mathematics is TeX in `$…$` and `$$…$$`; what stands between `\\(` and `\\)` is left as it is.
+gone; a page that is nothing but one <pre> has none. A table is a line for each row, ` | ` between
+its cells. Mathematics is TeX in `$…$` and `$$…$$`; what stands between `\\(` and `\\)` stays so.
 
 The extractor takes a lone character of three UTF-8 bytes for an icon (`<b>子</b>`, `<td>男</td>`)
 and drops it with its element: such characters get an invisible neighbour before and lose it after.
@@ -16,19 +16,16 @@ and drops it with its element: such characters get an invisible neighbour before
 import re
 from typing import Any
 
-from pretrain.collect import html_lines, html_tree
+from pretrain.collect import html_formulas, html_lines, html_tree
 
 # A text node of one character between U+0800 and U+FFFF, private use apart.
 _LONE = re.compile(r">\s*+(?:[\u0800-\ud7ff\uf900-\uffef]|&#\w{1,8};)(?=\s*<)")
 _LONE_FILLED = rf"\g<0>{html_lines.FILLER}"
 _LANGUAGE = re.compile(rb"""<html\b[^>]*?[\s:]lang\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _HEAD_BYTES = 4096
 _DATE_CHARS = 40
-DATES = (
-    (b"article:published_time", 'meta[property="article:published_time"]'),
-    (b"datepublished", 'meta[itemprop="datePublished"]'),
-    (b"<time", "time[datetime]"),
-)
+_DATES = ('meta[property="article:published_time"]', 'meta[itemprop="datePublished"]')
 
 
 def extract(data: bytes) -> dict[str, Any]:
@@ -50,25 +47,39 @@ def extract_strictly(data: bytes) -> dict[str, Any]:
     import trafilatura
 
     tree, names = parsed(data)
-    html_tree.write_formulas(tree, names)
+    html_formulas.write(tree, names)
     html = tree.document.html.replace(html_lines.FILLER, "")
     text = trafilatura.extract(html, favor_precision=True, include_comments=False) or ""
     return {"text": text, "language": language(names), "date": date(tree, names)}
 
 
 def parsed(data: bytes) -> tuple[Any, bytes]:
-    """The tree of a page, and its source in lower case, to see what it names.
-
-    Its encoding is its own declaration, else detected from its bytes.
-    """
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+    """The tree of a page, and its source in lower case, to see what it names."""
     from resiliparse.parse.html import HTMLTree
 
-    source = bytes_to_str(data, detect_encoding(data, from_html_meta=True) or "utf-8")
+    source = decoded(data)
     if not source.isascii() or "&#" in source:
         source = _LONE.sub(_LONE_FILLED, source)
     names = source.encode() if b"\0" in data else data  # UTF-16
     return HTMLTree.parse(source), names.lower()
+
+
+def decoded(data: bytes) -> str:
+    """A page's source by its own declaration, else by what its bytes look like.
+
+    Of UTF-8 with some bytes that are not, the rest is kept; where these are the most of what is
+    not ASCII, the declaration is wrong.
+    """
+    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+
+    encoding = detect_encoding(data, from_html_meta=True) or "utf-8"
+    if encoding.lower() == "utf-8":
+        source = data.decode("utf-8", "replace").removeprefix("\ufeff")
+        n_bad = source.count("\ufffd")
+        if not n_bad or n_bad < len(_NOT_ASCII.findall(source)) - n_bad:
+            return source
+        encoding = detect_encoding(data) or "cp1252"
+    return bytes_to_str(data, encoding)
 
 
 def language(names: bytes) -> str | None:
@@ -81,11 +92,11 @@ def language(names: bytes) -> str | None:
 
 def date(tree: Any, names: bytes) -> str | None:
     """The date of publication that the page states, as it states it."""
-    for name, selector in DATES:
-        if name not in names:
-            continue
-        found = tree.document.query_selector(selector)
-        value = (found.getattr("content") or found.getattr("datetime")) if found else None
-        if value and value.strip()[:4].isdigit() and len(value.strip()) <= _DATE_CHARS:
-            return value.strip()
+    root = tree.document
+    found = [root.query_selector(each) for each in _DATES] if b"published" in names else []
+    times = root.get_elements_by_tag_name("time")
+    for node in [*found, times[0] if len(times) else None]:
+        value = (node.getattr("content") or node.getattr("datetime") or "").strip() if node else ""
+        if value[:4].isdigit() and len(value) <= _DATE_CHARS:
+            return value
     return None

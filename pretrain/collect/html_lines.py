@@ -17,8 +17,9 @@ from pretrain.collect.html_tree import BLOCK, HEADING
 FILLER = "\x01"  # put beside lone characters, see `html.parsed`
 _HEAD, _TAIL = 0.2, 0.1  # shares of the text
 _ALONE = 0.8  # of the text: a block that is more is the document itself, not a part of it
-_LONG_LINE = 100
+_SHORT_LINE, _LONG_LINE = 10, 100
 _END = re.compile(r"""[.!?…。！？:;"”’»)）」』】\]*$]\s*$""")
+_FULL_STOP = re.compile(r"[。！？]\s*$")  # of scripts whose sentences may have few characters
 _ITEM = re.compile(r"\s*(?:[-*+–•]|\d+[.)])\s")
 _MARK = re.compile(rf"{BLOCK}(\d{{1,9}}){BLOCK}")
 _CELLS = re.compile(r"[ \t]*\t\t[ \t]*")
@@ -37,16 +38,20 @@ def finish(text: str, blocks: Sequence[str]) -> str:
 
 
 def with_blocks(text: str, blocks: Sequence[str]) -> str:
-    """Each block in the place of its mark, at the margin: a list's indent is not the code's."""
+    """Each block in the place of its mark, at the margin and with empty lines around it."""
     parts = _MARK.split(text)
     left = dict(enumerate(blocks))
-    for i in range(1, len(parts), 2):
-        parts[i - 1] = parts[i - 1].rstrip(" \t")
-        parts[i + 1] = parts[i + 1].lstrip(" \t")
-        block = left.pop(int(parts[i]), "")  # a page may forge a mark: each block comes once
-        is_all = len(block) > _ALONE * (len(block) + len(text))
-        parts[i] = unfenced(block) if is_all else block
-    return "".join(parts)
+    pieces = []
+    for i, part in enumerate(parts):
+        if i % 2:
+            part = left.pop(int(part), "")  # a page may forge a mark: each block comes once
+            if len(part) > _ALONE * (len(part) + len(text)):
+                part = unfenced(part)
+        else:
+            part = part.lstrip("\n").rstrip() if part.strip() else ""
+        if part:
+            pieces.append(part)
+    return "\n\n".join(pieces)
 
 
 def without_head(text: str) -> str:
@@ -55,15 +60,14 @@ def without_head(text: str) -> str:
 
 
 def without_tail(text: str) -> str:
-    least = len(text) - _TAIL * len(text)
-    kept = text.rstrip()
-    while kept:
-        start = kept.rfind("\n") + 1
-        line = kept[start:]
-        if start < least or is_text(line):
-            return kept
-        kept = kept[:start].rstrip()
-    return kept
+    least, end = len(text) - _TAIL * len(text), len(text)
+    while end > 0:
+        start = text.rfind("\n", 0, end) + 1
+        line = text[start:end]
+        if line and not line.isspace() and (start < least or is_text(line)):
+            break
+        end = start - 1
+    return text[: max(end, 0)]
 
 
 def is_text(line: str) -> bool:
@@ -73,7 +77,8 @@ def is_text(line: str) -> bool:
         or "\t" in line
         or len(line) >= _LONG_LINE
         or _ITEM.match(line)
-        or (len(line) >= 10 and _END.search(line))
+        or _FULL_STOP.search(line)
+        or (len(line) >= _SHORT_LINE and _END.search(line))
     )
 
 

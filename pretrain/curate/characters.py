@@ -8,7 +8,7 @@ A script is a set of Unicode blocks. Scripts from UNSEGMENTED on are written wit
 kernel cuts words in them (docs/RULES.md, "Words").
 
 numba's cache looks at the kernel's own file only: after a change of a flag's value here, touch
-scan.py. Lists and flags of characters may change freely, the tables are built per process.
+signals.py. Lists and flags of characters may change freely, the tables are built per process.
 """
 
 import functools

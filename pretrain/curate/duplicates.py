@@ -15,14 +15,15 @@ Guaranteed: a removed document has Jaccard >= threshold with the document named 
 the most similar), or equals one that has, and the one named is kept. No chains: a document like a
 removed one only is kept. A cluster is a component of pairs >= split_threshold, removed ones
 included, named for its first document, which is always kept. Nothing depends on shards, their
-order, the number of workers or the sizes below. Not guaranteed: that every pair is found. A pair of
-similarity J shares a bucket with probability 1 - (1 - J^8)^14: 92 % at 0.8, 99.9 % at 0.9; with
-split_rows = 4 another 28 bands of 4 rows look as well: 84 % at 0.5, over 99.9 % at 0.8.
+order or the number of workers. Not guaranteed: that every pair is found. A pair of similarity J
+shares a bucket with probability 1 - (1 - J^8)^14: 92 % at 0.8, 99.9 % at 0.9; with split_rows = 4
+another 28 bands of 4 rows look as well: 84 % at 0.5, over 99.9 % at 0.8. What real texts lose is in
+benchmarks/results/duplicates.md: nothing with 4 rows; with 8, up to 3 % of removals at 0.8.
 
 Memory: a shard, a range (ROWS_BYTES) or two batches (BATCH_BYTES of text) and one document more;
 `link` and `decide` 16 bytes a document. Disk, until the stage ends: 16 bytes a band and document,
-80 a document, and 8 a word of documents in pairs. What only these tasks read is no output of the
-stage: a run that was killed goes on, a changed rule or threshold searches anew from signatures.
+110 a document, 32 a pair and 8 a word of documents in pairs. What only these tasks read is no
+output of the stage: a run that was killed goes on, a changed rule or threshold searches anew.
 """
 
 from collections.abc import Callable

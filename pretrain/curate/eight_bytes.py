@@ -3,10 +3,11 @@
     load(data, i)          bytes i .. i+7 as one integer, the first the lowest; i may be any place
     letters(eight)         0x80 in each of the eight bytes that is no letter A-Z or a-z
     n_before(marks)        how many whole bytes lie before the lowest set bit
+    first_bytes(n)         a mask of the first n bytes
     fetch(numbers, place)  asks the memory for a number that will be needed soon
 
-The caller sees to it that all eight bytes lie in the buffer. Needs a machine whose lowest byte comes
-first (x86-64, ARM64), as Arrow's own buffers do.
+The caller sees to it that all eight bytes lie in the buffer. Needs a machine whose lowest byte
+comes first (x86-64, ARM64), as Arrow's own buffers do.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -18,6 +19,7 @@ from numba.extending import intrinsic
 
 from pretrain.curate.compiled import kernel
 
+_ONE = np.uint64(1)
 _HIGH = np.uint64(0x8080808080808080)
 _SMALL = np.uint64(0x2020202020202020)
 _LOW7 = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -75,3 +77,9 @@ def other_than_letters(eight):
 def n_before(marks):
     """Whole bytes before the lowest set bit; 8 if none is set."""
     return np.int64(_trailing_zeros(marks) >> np.uint64(3))
+
+
+@kernel(inline="always")
+def first_bytes(n_bytes):
+    """A mask of the first n of eight bytes, n from 0 to 7."""
+    return (_ONE << (np.uint64(n_bytes) << np.uint64(3))) - _ONE

@@ -20,7 +20,7 @@ _COUNTER_BYTES = 400  # RefinedWeb: a counter has less than 100 characters
 
 @kernel
 def _c4_suspects(data, start, end, n_words, last):
-    """Whether C4's rule may cut something from a line; `last` is its last byte that is not white."""
+    """Whether C4's rule may cut something from a line; `last` is its last byte but white space."""
     if end - start > _LONG_LINE or n_words < 3:
         return True
     byte = data[last]
@@ -28,7 +28,7 @@ def _c4_suspects(data, start, end, n_words, last):
         return True
     if byte == 46 and data[last - 1] == 46 and data[last - 2] == 46:
         return True
-    for i in range(start, end):
+    for i in range(start, end):  # noqa: SIM110 (numba)
         if data[i] == 91:  # [
             return True
     return False

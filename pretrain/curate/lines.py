@@ -68,8 +68,8 @@ def cut(texts: pa.Array, mode: str) -> tuple[pa.Array, list[list[Edit] | None], 
         spans = _spans(data, _all_lines(data) if has_phrase else lines.tolist(), rule, has_phrase)
         if not spans:
             continue
-        made[row] = [edits.edit(0, low, high, "line", "", version(mode)) for low, high in spans]
-        new[row] = edits.apply(data, made[row]).decode()
+        own = [edits.edit(0, low, high, "line", "", version(mode)) for low, high in spans]
+        made[row], new[row] = own, edits.apply(data, own).decode()
         before, after = len(text.split()), len(new[row].split())
         fraction[row] = max(before - after, 0) / before if before else 0.0
     return edits.changed(texts, new), made, fraction

@@ -58,7 +58,7 @@ def sure_agreement(threshold: float) -> int:
 def proposed(rows: np.ndarray, least: int, sure: int) -> np.ndarray:
     """uint64[p]: pairs (later << 32 | earlier) of documents that share a key, sorted, unique."""
     words = np.ascontiguousarray(rows).view(np.uint64).reshape(-1, 2)
-    words = words[np.argsort(words[:, 0])]  # by key, then rank
+    words = words.take(np.argsort(words[:, 0]), axis=0)  # by key, then rank
     return distinct(_buckets(words, least, sure))
 
 

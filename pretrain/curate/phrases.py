@@ -48,9 +48,8 @@ _SMALL = np.uint64(0x20202020)
 def may_end_phrase(eight):
     """Whether a word that starts with these bytes may be the last one of a phrase."""
     four = (eight & _FOUR) | _SMALL
-    return (
-        four == _POLI or four == _COOK or four == _IPSU or four == _OVER or four & _THREE == _USE
-    )
+    use = four & _THREE == _USE  # `|`: no branches
+    return use | (four == _POLI) | (four == _COOK) | (four == _IPSU) | (four == _OVER)
 
 
 @kernel

@@ -12,6 +12,10 @@ _NGRAMS: dict[str, tuple[str, float]] = {
     for n, share in _SHARES.items()
 }  # fmt: skip
 
+_SCRIPTS = (
+    "Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Hangul", "Thai", "Han",
+)  # fmt: skip
+
 # Signal -> what it is. A ratio with nothing to divide by is 0.
 SIGNALS: dict[str, str] = {
     "n_bytes": "bytes of UTF-8",
@@ -72,12 +76,7 @@ SIGNALS: dict[str, str] = {
     "non_alphanumeric_fraction": "characters other than letters, digits, line feeds and ? ! , . / "
     "characters",
     "non_ascii_fraction": "characters above U+007F / characters",
-    **{
-        f"{script.lower()}_fraction": f"{script} letters / letters"
-        for script in (
-            "Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Devanagari", "Hangul", "Thai", "Han",
-        )
-    },
+    **{f"{script.lower()}_fraction": f"{script} letters / letters" for script in _SCRIPTS},
     "kana_fraction": "Hiragana and Katakana letters / letters",
     "control_chars": "control characters other than tab, line feed and carriage return",
     "replacement_chars": "U+FFFD, what decoders leave for bytes that they cannot read",

@@ -30,9 +30,9 @@ def mix(value):
 
 @kernel
 def n_slots_for(n):
-    """Slots of a table for n keys: a power of two, at most half full."""
+    """Slots of a table for n keys: a power of two, at most four fifths full if all differ."""
     n_slots = 4
-    while n_slots < 2 * n:
+    while 4 * n_slots < 5 * n:
         n_slots *= 2
     return n_slots
 

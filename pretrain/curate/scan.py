@@ -1,4 +1,4 @@
-"""The walk over one text that counts everything countable.
+"""The walk over one text: everything countable that needs its order.
 
     bytes ─▶ runs of plain letters, eight bytes at a time ─┐
           └▶ any other character: decoded, its flags ──────┴▶ words ─▶ lines ─▶ paragraphs
@@ -7,9 +7,9 @@ Each word, line and paragraph leaves a 64-bit hash and its length, from which re
 comes again; all else is in the record `row` of signals.py. ASCII characters are counted by a
 histogram of the bytes, the others one by one.
 
-The price: one long function, because its state is in registers (split up, it ran at half the
-speed). The kernels it calls are compiled into it; numba's cache looks at this file's time only, so
-touch it after a change of theirs.
+The price: one long function, because its state is in registers. The kernels it calls are compiled
+into it, and it into signals.py's; numba's cache looks at that file's time only, so touch signals.py
+after a change here or there.
 """
 
 # mypy: disable-error-code="assignment,no-untyped-def"
@@ -24,16 +24,9 @@ from pretrain.curate.characters import (
     DIGIT,
     ENDER,
     HAN,
-    HIRAGANA,
-    JOIN,
-    KATAKANA,
-    KHMER,
-    LEAD,
     LETTER,
     LETTERS_ABOVE_END,
     LOWER,
-    MARK,
-    PLAIN,
     SCRIPT,
     SPACE,
     SYMBOL,
@@ -44,7 +37,7 @@ from pretrain.curate.characters import (
     WIDE_ENDER,
 )
 from pretrain.curate.compiled import kernel
-from pretrain.curate.eight_bytes import load, n_before, other_than_letters
+from pretrain.curate.eight_bytes import first_bytes, load, n_before, other_than_letters
 from pretrain.curate.phrases import (
     LOREM,
     N_POLICY,
@@ -54,126 +47,20 @@ from pretrain.curate.phrases import (
     url_from,
 )
 from pretrain.curate.repeats import STEP, mix
+from pretrain.curate.segment import SEED, cuts, decode, stop_word_bit
+from pretrain.curate.segment import word_hash as hash_of
 
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 SHORT_LINE_CHARS = 30
 LONG_LINE_CHARS = 200
 C4_MIN_LINE_WORDS = 3
 C4_MAX_WORD_CHARS = 1000
 LENGTHS = 256  # word lengths counted one by one, for the median; the last stands for all longer
 
-_STOP_CODES = np.array([int.from_bytes(w.encode(), "little") for w in STOP_WORDS], np.uint64)
-_SEED = np.uint64(0xCBF29CE484222325)
-_ZERO, _ONE, _THREE = np.uint64(0), np.uint64(1), np.uint64(3)
+_ZERO = np.uint64(0)
 _SMALL = np.uint64(0x2020202020202020)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _WWW = np.uint64(0x2E777777)  # 'www.'
 _FOUR_BYTES = np.uint64(0xFFFFFFFF)
-
-
-@kernel(inline="always")
-def _first(n_bytes):
-    """A mask of the first n of eight bytes, n from 0 to 7."""
-    return (_ONE << (np.uint64(n_bytes) << _THREE)) - _ONE
-
-
-@kernel
-def decode(data, i, end):
-    """The code point at byte i and its length; an impossible byte is U+FFFD, never a wild read."""
-    first = np.int64(data[i])
-    if first < 0x80:
-        return first, 1
-    if 0xC0 <= first < 0xE0 and i + 1 < end:
-        return (first & 0x1F) << 6 | (np.int64(data[i + 1]) & 0x3F), 2
-    if 0xE0 <= first < 0xF0 and i + 2 < end:
-        middle = (np.int64(data[i + 1]) & 0x3F) << 6
-        return (first & 0x0F) << 12 | middle | (np.int64(data[i + 2]) & 0x3F), 3
-    if first >= 0xF0 and i + 3 < end:
-        upper = (np.int64(data[i + 1]) & 0x3F) << 12 | (np.int64(data[i + 2]) & 0x3F) << 6
-        return (first & 0x07) << 18 | upper | (np.int64(data[i + 3]) & 0x3F), 4
-    return 0xFFFD, 1
-
-
-@kernel
-def _word_hash(data, begin, end):
-    value = _SEED
-    while end - begin >= 8:
-        value = (value ^ load(data, begin)) * STEP
-        value ^= value >> np.uint64(29)
-        begin += 8
-    if end > begin:
-        value = (value ^ (load(data, begin) & _first(end - begin))) * STEP
-    return mix(value ^ np.uint64(end - begin))
-
-
-@kernel
-def _stop_word_bit(data, begin, end):
-    """One bit that stands for the stop word in bytes [begin, end), or 0."""
-    if end - begin > 4 or end - begin < 2:
-        return 0
-    code = (load(data, begin) | _SMALL) & _first(end - begin)
-    for k in range(len(_STOP_CODES)):
-        if code == _STOP_CODES[k]:
-            return 1 << k
-    return 0
-
-
-@kernel
-def _cuts(flags, script, word_flags, tail, n_tail, bits, touches):
-    """Whether a new word begins here, between two characters that are not white space.
-
-    `tail` is the script without spaces that the word ends in (0: none), with `n_tail` characters of
-    it since the last cut; `bits` those of its last character; `touches`: nothing stands between.
-    """
-    kind = script & SCRIPT
-    if kind < UNSEGMENTED:
-        return tail != 0 and flags & (LETTER | DIGIT) != 0
-    if script & MARK or word_flags & (LETTER | DIGIT) == 0:
-        return False
-    if kind != tail or not touches:
-        return True
-    if kind >= HAN:
-        return kind != KATAKANA and n_tail >= 2
-    return n_tail >= (6 if kind >= KHMER else 4) and bits & (LEAD | JOIN) == 0
-
-
-@kernel
-def _histogram(data, start, end, counts):
-    """How often each byte occurs; four tables, so that equal neighbours do not wait."""
-    counts[:] = 0
-    i = start
-    while i + 4 <= end:
-        counts[0, data[i]] += 1
-        counts[1, data[i + 1]] += 1
-        counts[2, data[i + 2]] += 1
-        counts[3, data[i + 3]] += 1
-        i += 4
-    while i < end:
-        counts[0, data[i]] += 1
-        i += 1
-
-
-@kernel
-def count_characters(data, start, end, table, counts, row):
-    """Add the ASCII characters to what the walk counted of the others."""
-    _histogram(data, start, end, counts)
-    for byte in range(128):
-        n = counts[0, byte] + counts[1, byte] + counts[2, byte] + counts[3, byte]
-        flags = np.int64(table[byte])
-        row.letters += n * ((flags & LETTER) != 0)
-        row.scripts[1] += n * ((flags & LETTER) != 0)
-        row.digits += n * ((flags & DIGIT) != 0)
-        row.upper += n * ((flags & UPPER) != 0)
-        row.symbols += n * ((flags & SYMBOL) != 0)
-        row.control_chars += n * ((flags & CONTROL) != 0)
-        row.spaces += n * ((flags & SPACE) != 0)
-        row.brackets += n * ((flags & BRACKET) != 0)
-        row.plain += n * ((flags & (LETTER | DIGIT | PLAIN)) != 0)
-        row.ascii += n
-        if byte == 35:
-            row.hashes = n
-        elif byte == 123:
-            row.curly = n > 0
 
 
 @kernel
@@ -196,10 +83,10 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
     run_begin, url_first = -1, -1  # byte and character: of the run between white space
     line_begin, line_first, last_end = 0, -1, -1  # in characters; of what is not white
     line_words, line_sentences, line_bad, line_policy = 0, 0, False, False
-    line_hash, line_hash_here, line_flags, last, last_flags = _SEED, _SEED, 0, 0, 0
+    line_hash, line_hash_here, line_flags, last, last_flags = SEED, SEED, 0, 0, 0
     ended, piece = False, False  # after a sentence's end mark; the piece has a letter or digit
     dots = 0
-    part_open, part_chars, part_hash, part_policy = False, 0, _SEED, False
+    part_open, part_chars, part_hash, part_policy = False, 0, SEED, False
     i = start
     while i <= end:
         script = 0
@@ -234,10 +121,10 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
             flags & SPACE
             or (
                 (tail != 0 or script & SCRIPT >= UNSEGMENTED)
-                and _cuts(flags, script, word_flags, tail, n_tail, tail_bits, touches)
+                and cuts(flags, script, word_flags, tail, n_tail, tail_bits, touches)
             )
         ):
-            word_hash = _word_hash(data, word_begin, i)
+            word_hash = hash_of(data, word_begin, i)
             line_hash = line_hash_here = (line_hash_here ^ word_hash) * STEP
             words[n_words] = word_hash
             word_chars = here - word_first
@@ -251,7 +138,7 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
             alphabetic += word_flags & LETTER
             capital_words += word_chars > 1 and word_flags & (UPPER | LOWER) == UPPER
             if core_begin >= 0:
-                bit = _stop_word_bit(data, core_begin, core_end)
+                bit = stop_word_bit(data, core_begin, core_end)
                 stop_words |= bit
                 stop_word_uses += bit != 0
             word_begin, word_flags, core_begin, tail, n_tail = -1, 0, -1, 0, 0
@@ -268,9 +155,12 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
                         lorem |= found == LOREM
                         line_policy |= 0 <= found < N_POLICY
                         part_policy |= 0 <= found < LOREM
-                    if (eight | _SMALL) & _FOUR_BYTES == _WWW and i + 4 <= end:
-                        if data[i + 3] == 46:
-                            n_urls, url_first = n_urls + 1, here
+                    if (
+                        (eight | _SMALL) & _FOUR_BYTES == _WWW
+                        and data[i + 3] == 46
+                        and i + 4 <= end
+                    ):
+                        n_urls, url_first = n_urls + 1, here
             word_flags |= flags
             touches = True
             if flags & LETTER and code < 0x80:  # most of most texts: run on through A-Z and a-z
@@ -281,7 +171,7 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
                 while True:
                     eight = load(data, i)
                     n = min(n_before(other_than_letters(eight)), end - i)
-                    mask = _first(n) if n < 8 else _ALL
+                    mask = first_bytes(n) if n < 8 else _ALL
                     small |= eight & _SMALL & mask
                     large |= ~eight & _SMALL & mask
                     i += n
@@ -365,14 +255,14 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
             parts[n_parts], part_len[n_parts] = mix(part_hash), part_chars
             n_parts += 1
             policy_parts += part_policy
-            part_open, part_chars, part_hash, part_policy = False, 0, _SEED, False
+            part_open, part_chars, part_hash, part_policy = False, 0, SEED, False
         if code == 13 and i + 1 < end and data[i + 1] == 10:  # CR LF: two characters, one break
             i += 1
         newlines += 1
         i += 1
         line_begin, line_first, line_words, line_sentences = i - start - extra, -1, 0, 0
         line_bad = line_policy = piece = ended = False
-        line_hash_here = line_hash = _SEED
+        line_hash_here = line_hash = SEED
     row.n_bytes, row.n_chars = end - start, end - start - extra
     row.n_words, row.n_lines, row.n_paragraphs = n_words, n_lines, n_parts
     row.n_sentences, row.c4_sentences = sentences, c4_sentences
@@ -380,7 +270,8 @@ def scan(data, start, end, table, script_table, arrays, lengths, row):
     while stop_words:
         row.n_stop_words += stop_words & 1
         stop_words >>= 1
-    row.ellipses, row.lorem, row.newlines, row.javascript = ellipses, lorem, newlines - 1, javascript
+    row.ellipses, row.lorem, row.javascript = ellipses, lorem, javascript
+    row.newlines = newlines - 1
     row.word_chars, row.alphabetic_words = total_word_chars, alphabetic
     row.capital_words, row.n_urls, row.url_chars = capital_words, n_urls, url_chars
     row.max_word_length, row.max_line_length = longest_word, longest_line

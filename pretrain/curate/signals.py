@@ -2,8 +2,9 @@
 
     measure(texts) -> {"n_words": int64[n], "mean_word_length": float64[n], ...}
 
-    text ─▶ scan.py ─▶ counts; hashes of words, lines, paragraphs ─▶ repeats.py ─▶ counts
-         └▶ compressibility.py                                           all counts ─▶ columns
+    text ─▶ scan.py ─▶ hashes of words, lines, paragraphs ─▶ repeats.py ─▶ counts ─▶ columns
+         ├▶ histogram.py ─▶ characters by class
+         └▶ compressibility.py
 
 Meanings: `presets.SIGNALS`; specification: docs/RULES.md. No signal stops early, so every threshold
 can be changed afterwards without reading the text again. With another `mode` than `pretrain`, some
@@ -11,7 +12,7 @@ columns are replaced by what another implementation would count (modes.py).
 
 The price: 64-bit hashes stand for words, lines and n-grams (repeats.py says how often two are taken
 for one; the hash is not keyed, so an author who tries can do it in his own document), and a first
-call that compiles for some seconds (`warm`). Scratch memory: about 60 bytes reserved per byte of
+call that compiles for some seconds (`warm`). Scratch memory: about 50 bytes reserved per byte of
 the longest text of the batch, of which only what that text's words need is touched.
 """
 
@@ -23,8 +24,9 @@ import pyarrow as pa
 from pretrain.curate import characters
 from pretrain.curate.compiled import kernel
 from pretrain.curate.compressibility import N_PLACES, cost
+from pretrain.curate.histogram import count_characters
 from pretrain.curate.repeats import n_slots_for, repeated_ngrams, repeats
-from pretrain.curate.scan import LENGTHS, count_characters, scan
+from pretrain.curate.scan import LENGTHS, scan
 
 _COUNTS = (  # what the kernels count, one int64 each per document
     *("n_bytes", "n_chars", "n_words", "n_lines", "n_paragraphs", "n_sentences", "n_stop_words"),
@@ -77,7 +79,7 @@ def _measure(offsets, data, table, script_table, records):
     words, word_end = np.empty(most, np.uint64), np.zeros(most + 1, np.int64)
     lines, line_len = np.empty(most, np.uint64), np.empty(most, np.int64)
     parts, part_len = np.empty(most, np.uint64), np.empty(most, np.int64)
-    begins, places = np.empty(most, np.int64), np.empty(most, np.int64)
+    begins, places = np.empty(most, np.int32), np.empty(most, np.int32)  # caches are small
     grams = np.empty(most, np.uint64)
     slots = np.empty(n_slots_for(most), np.uint64)
     lengths, bytes_seen = np.empty(LENGTHS, np.int64), np.empty((4, 256), np.int64)
@@ -181,7 +183,10 @@ def _columns(c: np.ndarray) -> dict[str, np.ndarray]:
         "non_alphanumeric_fraction": _ratio(chars - c["plain"], chars),
         "non_ascii_fraction": _ratio(chars - c["ascii"], chars),
         **{
-            name: _ratio(sum(c["scripts"][:, characters.SCRIPTS.index(s)] for s in own), c["letters"])
+            name: _ratio(
+                c["scripts"][:, [characters.SCRIPTS.index(s) for s in own]].sum(axis=1),
+                c["letters"],
+            )
             for name, own in SCRIPT_FRACTIONS.items()
         },
         "control_chars": c["control_chars"],

@@ -15,6 +15,28 @@ HOSTILE = {
     "attributes": b"<p " + b" ".join(b'a%d="x"' % n for n in range(200_000)) + b">x</p>",
     "nesting": b"<div>" * 100_000 + b"x",
 }
+# What a page may also be; whatever comes of it, a text or a reason, comes within the limits.
+ODD = {
+    "nested tables": b"<table><tr><td>" * 20_000 + b"x",
+    "nested lists": b"<ul><li>" * 50_000 + b"x",
+    "nested formatting": b"<b>" * 100_000 + b"x",
+    "huge table": b"<table>" + b"<tr><td>a<td>b<td>c" * 50_000,
+    "much code": b"<pre>x\ny</pre>" * 10_000,
+    "fences": b"<pre>" + b"`" * 1_000_000,
+    "formulas": b"<math alttext='x'><mi>x</mi></math>" * 5_000,
+    "forged marks": b"<pre>x</pre>" + b"<p>&#2;0&#2;</p>" * 10_000,
+    "short lines": b"<p>a</p>" * 20_000,
+    "less than": b"<" * 10_000_000,
+    "greater than": b">\n" * 1_000_000,
+    "open tags": b"<b " * 500_000,
+    "open comments": b"<!--" * 500_000,
+    "lone characters": "<meta charset=utf-8>>\u5b50".encode() + ">\u5b50".encode() * 100_000,
+    "NULs": b"<p>a\0b\0c</p>" * 1_000 + b"\0" * 100_000,
+    "surrogates": b"<p>&#xd800; &#xdfff; &#xd83d;&#xde00; x</p>" * 100,
+    "mixed encodings": "<meta charset=utf-8>Käse".encode()
+    + "日本 Käse".encode("shift_jis", "replace"),
+    "no text": b"\xff\xfe\xfd" * 10_000,
+}
 
 
 def is_alive(process: int) -> bool:
@@ -32,6 +54,26 @@ def test_a_hostile_page_is_stopped_and_costs_no_neighbour(kind: str) -> None:
         answer = guard(HOSTILE[kind])
         assert answer == {"reason": "extract_timeout", "detail": "more than 0.5 s"}
         assert "good as any" in guard(GOOD)["text"]
+
+
+def test_odd_pages_end_with_a_text_or_a_reason() -> None:
+    reasons = {"", "extract_timeout", "extract_memory", "extract_failed"}
+    with Guard(0.2, 256) as guard:
+        for name, data in ODD.items():
+            answer = guard(data)
+            assert answer["reason"] in reasons, name
+            if not answer["reason"]:
+                answer["text"].encode()  # can be written
+                assert "\0" not in answer["text"], name
+            else:
+                assert answer["detail"], name
+            assert "good as any" in guard(GOOD)["text"], name
+
+
+def test_a_page_larger_than_a_pipe_passes_whole() -> None:
+    with Guard(5, 512) as guard:
+        text = guard(b"<p>" + b"Some words of text. " * 200_000)["text"]
+        assert text.count("words") == 200_000
 
 
 def test_the_child_lives_from_page_to_page_and_ends_with_the_guard() -> None:

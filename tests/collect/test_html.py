@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.collect import html
 from pretrain.collect.extract import answer_to
 
 PAGE = """<!doctype html><html lang="{lang}"><head><title>t</title>
@@ -69,36 +68,54 @@ def test_articles_are_found_in_real_pages(data: Path) -> None:
     assert sum(shares) / len(shares) > 0.8, json.dumps(shares)
 
 
-MATHML = "<math {more}><mi>x</mi><annotation encoding='application/x-tex'>{tex}</annotation></math>"
+def test_lone_characters_are_no_icons() -> None:
+    """The extractor drops an element or text node that is one character of three bytes."""
+    line = "<p>あ<b>子</b>い<span> 山 </span>う<a href=q>가</a>€<i>\u2211</i></p>"
+    cells = "<table><tr><td>男<td>&#22899;<tr><td>中<td>x</table><h2>序</h2>"
+    text = page(f"<meta charset=utf-8><main><p>{40 * '文。'}</p>{line}{cells}<p>終。".encode())[
+        "text"
+    ]
+    assert "あ子い 山 う가€\u2211" in text
+    assert "男 | 女\n中 | x" in text
+    assert "序" in text.splitlines()
+    assert "\x01" not in text
+
+
+def test_readings_above_characters_do_not_cut_the_words() -> None:
+    ruby = "<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby><ruby>字<rt>じ</rt></ruby>を読む。"
+    assert page(f"<meta charset=utf-8><p>{ruby}".encode())["text"] == "漢字を読む。"
 
 
 @pytest.mark.parametrize(
-    ("form", "expected"),
+    ("data", "expected"),
     [
-        (MATHML.format(more="", tex="x^2"), "$x^2$"),
-        (MATHML.format(more="display=block", tex="\\sum_i i"), "$$\\sum_i i$$"),
-        ("<math alttext='{\\displaystyle a_{1}}'><mi>a</mi></math>", "$a_{1}$"),
-        ("<script type='math/tex'>y_1 < 2</script>", "$y_1 < 2$"),
-        ("<script type='math/tex; mode=display'>y</script>", "$$y$$"),
-        ("<span class=katex><span>" + MATHML.format(more="", tex="k") + "</span>"
-         "<span class=katex-html>kk</span></span>", "$k$"),
-        ("<img class='mwe-math-fallback-image-inline' alt='{\\displaystyle z}'>", "$z$"),
-        ("<span class=mwe-math-element>" + MATHML.format(more="", tex="w") +
-         "<img class='mwe-math-fallback-image-inline' alt='w'></span>", "$w$"),
-        ("\\(a+b\\)", "\\(a+b\\)"),
+        ("<meta charset=utf-8>Käse für ".encode() + b"K\xe4se", "Käse für K\ufffdse"),
+        ("<meta charset=utf-8>Käse für alle".encode("latin-1"), "Käse für alle"),
+        ("\ufeff<p>Käse".encode(), "Käse"),
+        ("\ufeff<html lang=de><p>Käse".encode("utf-16-le"), "Käse"),
+        (b"<p>&#xd800;&#xdfff;&#x1f600; &#0;x", "\ufffd\ufffd\U0001f600 \ufffdx"),
     ],
-)  # fmt: skip
-def test_mathematics_is_tex_in_the_text_once(form: str, expected: str) -> None:
-    text = page(f"<main><p>{9 * 'Some words. '}So {form} holds.</p></main>".encode())["text"]
-    assert f"So {expected} holds." in " ".join(text.split())
+)
+def test_what_is_not_in_the_declared_encoding(data: bytes, expected: str) -> None:
+    assert page(data)["text"] == expected
 
 
-def test_pages_without_formulas_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(html, "write_maths", None)
-    assert "First paragraph" in page(PAGE.format(lang="en").encode())["text"]
+def test_the_whole_way_of_code_tables_and_formulas() -> None:
+    body = f"""<nav><ul><li><a href=/>Home</a></li></ul></nav><main><h1>Title</h1>
+    <p>{9 * "Some words of text. "}</p>
+    <ul><li>Do this:<pre><code>if x:
+    <span class=k>return</span>   `y`</code></pre></li></ul>
+    <table><tr><th>name<th>size</tr><tr><td>a<br>b<td><p>12</p></tr></table>
+    <p>So <math alttext="x^2"><mi>x</mi></math> holds.</p></main>"""
+    code = "```\nif x:\n    return   `y`\n```"
+    lines = ["Title", 8 * "Some words of text. " + "Some words of text."]
+    lines += ["  • Do this:", code, "name | size\na b | 12", "So $x^2$ holds."]
+    assert page(body.encode())["text"].split("\n\n") == lines
 
 
-def test_tables_keep_their_cells_apart() -> None:
-    table = "<table><tr><th>name</th><th>size</th></tr><tr><td>a</td><td>12</td></tr></table>"
-    text = page(f"<main><p>{9 * 'Some words. '}</p>{table}</main>".encode())["text"]
-    assert [line.split() for line in text.splitlines()[-2:]] == [["name", "size"], ["a", "12"]]
+def test_trafilatura_gets_the_same_formulas() -> None:
+    pytest.importorskip("trafilatura", reason="the optional package trafilatura is not installed")
+    body = f"<html><body><article><p>{20 * 'Some words. '}So <math alttext='x^2'></math> holds."
+    answer = answer_to("html-strict", body.encode())
+    assert answer["reason"] == ""
+    assert "So $x^2$ holds." in answer["text"]

@@ -13,7 +13,7 @@ from pretrain.errors import RecipeError
         ({"kind": "files", "path": "x", "encoding": "utf-9"}, "encoding"),
         ({"kind": "files", "path": "x", "encoding": "base64"}, "encoding"),
         ({"kind": "csv", "path": "x", "encoding": "utf-16"}, "encoding"),
-        ({"kind": "warc", "path": "x"}, "kind"),
+        ({"kind": "floppy", "path": "x"}, "kind"),
         ({"kind": "files", "path": "x", "max_bytes": 0}, "max_bytes"),
     ],
 )

@@ -195,7 +195,8 @@ def duplicate_ngram_chars(words, n):
 
 FRACTIONS = {
     name: {name}
-    for name in ("latin cyrillic greek arabic hebrew devanagari hangul thai han").split()
+    for name in SCRIPTS
+    if name not in {"lao", "khmer", "burmese", "hiragana", "katakana"}
 } | {"kana": {"hiragana", "katakana"}}
 
 
@@ -242,9 +243,7 @@ def measure(text):
         "max_word_length": max(map(len, words), default=0),
         "hash_per_word": ratio(text.count("#"), n_words),
         "ellipsis_per_word": ratio(text.count("...") + text.count("…"), n_words),
-        "symbol_per_word": ratio(
-            text.count("#") + text.count("...") + text.count("…"), n_words
-        ),
+        "symbol_per_word": ratio(text.count("#") + text.count("...") + text.count("…"), n_words),
         "newline_per_word": ratio(len(raw_lines) - 1, n_words),
         "alphabetic_word_fraction": ratio(sum(any(map(is_letter, w)) for w in words), n_words),
         "uppercase_word_fraction": ratio(sum(map(in_capitals, words)), n_words),
@@ -292,9 +291,7 @@ def measure(text):
         ),
         "non_ascii_fraction": ratio(sum(not c.isascii() for c in text), n_chars),
         **{
-            f"{name}_fraction": ratio(
-                sum(is_letter(c) and script(c) in of for c in text), letters
-            )
+            f"{name}_fraction": ratio(sum(is_letter(c) and script(c) in of for c in text), letters)
             for name, of in FRACTIONS.items()
         },
         "control_chars": sum(

@@ -23,7 +23,7 @@ def read(path: Path) -> list[tuple[int, list[tuple[str, str]]]]:
 def write(path: Path, text: str) -> Path:
     data = text.encode()
     if path.suffix == ".gz":
-        data = gzip.compress(data)
+        data = gzip.compress(data, mtime=0)
     if path.suffix == ".zst":
         data = zstandard.compress(data)
     path.write_bytes(data)

@@ -33,7 +33,9 @@ def test_what_a_signal_points_at(signal: str, shown: str | None) -> None:
 
 
 def test_more_signals_point_at_what_they_count() -> None:
-    text = "See http://a.b/c for it.\n\nWe use cookies. NOW OR NEVER\n\n  See http://a.b/c for it.\n"
+    text = (
+        "See http://a.b/c for it.\n\nWe use cookies. NOW OR NEVER\n\n  See http://a.b/c for it.\n"
+    )
     shown = {
         "url_char_fraction": "http://a.b/c",
         "n_policy_lines": "use cookies",

@@ -339,9 +339,11 @@ def test_labels_are_compared_with_texts() -> None:
     language = np.array(["en", "de", None], object)
     assert kept('language == "de"', language=language, n_words=[1, 1, 1]) == [False, True, False]
     assert kept("language != 'de'", language=language, n_words=[1, 1, 1]) == [True, False, True]
-    assert kept(
-        "not (language == 'en' and n_words < 5)", language=language, n_words=[1, 1, 1]
-    ) == [False, True, True]
+    assert kept("not (language == 'en' and n_words < 5)", language=language, n_words=[1, 1, 1]) == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

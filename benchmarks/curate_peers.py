@@ -2,8 +2,8 @@
 
     python benchmarks/curate_peers.py TEXTS.jsonl PAGES.warc.gz FOLDER
 
-    pip install datatrove==0.10.1 'xxhash<4' lxml_html_clean faust-cchardet python-magic warcio pyarrow \
-        spacy nltk trafilatura tokenizers orjson rensa py3langid
+    pip install datatrove==0.10.1 'xxhash<4' lxml_html_clean faust-cchardet python-magic warcio \
+        pyarrow spacy nltk trafilatura tokenizers orjson rensa py3langid
 
 Times are CPU time of the process and its children, after a first call that loads what is lazy.
 """

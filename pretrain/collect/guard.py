@@ -31,6 +31,7 @@ Extract = Callable[..., dict[str, Any]]  # (data, kind="html"): text, language, 
 WALL_FACTOR = 10
 _START_SECONDS = 60
 _PIPE_BYTES = 1 << 20
+_READ_BYTES = 1 << 16  # more would be memory fresh from the kernel at each call
 
 
 class _Gone(Exception):
@@ -156,7 +157,7 @@ def _ask(child: "subprocess.Popen[bytes]", data: bytes, deadline: float) -> byte
     answer = bytearray()
     while len(answer) < 4 or len(answer) < 4 + int.from_bytes(answer[:4], "big"):
         _wait([child.stdout], [], deadline)
-        piece = os.read(child.stdout.fileno(), _PIPE_BYTES)
+        piece = os.read(child.stdout.fileno(), _READ_BYTES)
         if not piece:
             raise _Gone
         answer += piece

@@ -61,7 +61,7 @@ def parsed(data: bytes) -> tuple[Any, bytes]:
     if not source.isascii() or "&#" in source:
         source = _LONE.sub(_LONE_FILLED, source)
     names = source.encode() if b"\0" in data else data  # UTF-16
-    return HTMLTree.parse(source), names.lower()
+    return HTMLTree.parse(html_tree.deepened(source)), names.lower()
 
 
 def decoded(data: bytes) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from pretrain.collect import html_formulas
 
+DEPTH = 4  # how much deeper all is put
 BLOCK, HEADING = "\x02", "\x03"  # around the number of a block; before the first <h1>
 
 # Where publishing systems put the text: classes, by a part of their names that most pages lack.
@@ -30,7 +31,6 @@ _CLASSES: dict[bytes, tuple[str, ...]] = {
 _BOILERPLATE = ("nav", "footer", "rt", "rp")  # the last two are readings above characters
 # What a main element must hold: a share of the page's paragraphs, and so many or so much text.
 _LEAST_SHARE, _LEAST_PARAGRAPHS, _LEAST_CHARS = 0.4, 3, 250
-_DEPTH = 4  # how much deeper all is put
 _CELL_CHARS = 600  # a longer cell is a layout, not data
 _ROW, _CELL = re.compile(r"<tr[ >]"), re.compile(r"<t[dh](?=[ >])[^>]*>")
 _CAPTION = re.compile(r"<caption(?=[ >])[^>]*>(.*?)</caption>", re.S)
@@ -46,14 +46,14 @@ def edit(tree: Any, names: bytes) -> list[str]:
     body = tree.body
     if body is None:
         return []
-    found = main_element(body, names)
-    content = [found] if found else body.child_nodes.values()
-    boilerplate = _BOILERPLATE if found else (*_BOILERPLATE, "aside")
-    for _ in range(_DEPTH):
-        outer = tree.create_element("div")
-        outer.append(*content)
-        content = [outer]
-    body.replace_children(*content)
+    main = main_element(body, names)
+    boilerplate = _BOILERPLATE if main else (*_BOILERPLATE, "aside")
+    if main:
+        for _ in range(DEPTH):
+            outer = tree.create_element("div")
+            outer.append(main)
+            main = outer
+        body.replace_children(main)
     for tag in boilerplate:
         for node in body.get_elements_by_tag_name(tag).values():
             node.remove()
@@ -65,6 +65,13 @@ def edit(tree: Any, names: bytes) -> list[str]:
     if len(headings):
         headings[0].prepend(tree.create_text_node(HEADING))
     return blocks
+
+
+def deepened(source: str) -> str:
+    """The source of a page with all of its body deeper in the tree."""
+    start = max(source.find("<body"), source.find("<BODY"))
+    end = source.find(">", start) + 1
+    return f"{source[:end]}{DEPTH * '<div>'}{source[end:]}" if start >= 0 and end else source
 
 
 def main_element(body: Any, names: bytes) -> Any:

@@ -4,11 +4,11 @@
     score = sigmoid(bias + sum over f of weight[f] x_f)     in [0, 1]; both sides count alike
 
 Words are those of words.py. How often one occurs does not matter; a longer text has a more decided
-score. A text without a word gets sigmoid(bias). Trained by stochastic gradient descent on up to 20,000 texts a
-side, those of the smallest hashes, visited in the order of their hashes: the same texts give the
-same bytes, whatever the order of files and shards. A tenth, chosen by hash too, is held out to
-measure the area under the ROC curve. Price: two words that share a bucket share a weight.
-"""
+score. A text without a word gets sigmoid(bias). Trained by stochastic gradient descent on up to
+20,000 texts a side, those of the smallest hashes, visited in the order of their hashes: the same
+texts give the same bytes, whatever the order of files and shards. A tenth, chosen by hash too, is
+held out to measure the area under the ROC curve. Price: two words that share a bucket share a
+weight. """
 
 import json
 from collections.abc import Mapping, Sequence

@@ -4,7 +4,8 @@ The stored columns are judged again by the changed recipe and compared with what
 documents, bytes and tokens by source and language, which reasons take more or less, and samples of
 what would come and go. It writes nothing.
 
-Exact for everything that `judge` decides; close for a higher threshold of near-duplicates, where what
+Exact for everything that `judge` decides; close for a higher threshold of near-duplicates, where
+what
 comes back might remove another. What would
 come in anew has never been compared for duplicates, and a duplicate of what would go may take its
 place: both are counted, and only a run settles them. Tokens are bytes times the tokens a byte of

@@ -1,7 +1,7 @@
 """How often our modes decide as the implementations they are named after.
 
-    python benchmarks/agreement.py ../shared/data --debian /work/debdocs/root \
-        --peer /work/venv-peers/bin/python
+    python benchmarks/agreement.py ../shared/data --debian DEBIAN \
+        --peer PEERS/bin/python
 
 datatrove 0.10.1 itself runs its four filters over the same texts, in its own interpreter, and each
 document's verdict is compared with that of our rules in the modes `datatrove` and `pretrain`. DCLM

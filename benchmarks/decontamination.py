@@ -28,7 +28,7 @@ from pretrain.curate.decontaminate import Index
 
 HERE = Path(__file__).parent
 DATA = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parents[1] / "shared" / "data"
-HTML = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/work/debdocs/root")
+HTML = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/usr/share/doc")
 BENCHMARKS = {
     "hellaswag": "bench/hellaswag/*.gz",
     "mmlu": "bench/mmlu/test/*",

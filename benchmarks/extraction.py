@@ -173,8 +173,8 @@ def speeds(
     for extract in chosen.values():
         extract(pages[0])  # what is loaded lazily
     for _ in range(rounds):
-        for i, page in enumerate(pages):
-            for name, extract in chosen.items():
+        for name, extract in chosen.items():
+            for i, page in enumerate(pages):
                 began = cpu_seconds(guards)
                 extract(page)
                 least[name][i] = min(least[name][i], cpu_seconds(guards) - began)

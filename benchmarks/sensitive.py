@@ -235,7 +235,7 @@ def table(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data")
-    parser.add_argument("--debian", type=Path, default=Path("/work/debdocs/root"))
+    parser.add_argument("--debian", type=Path, default=Path("/usr/share/doc"))
     parser.add_argument("--peers", help="an interpreter that has datatrove")
     parser.add_argument("--as-peer", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

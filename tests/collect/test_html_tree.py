@@ -45,11 +45,26 @@ def test_what_is_not_clearly_the_main_element_is_not_taken_for_it(body: str) -> 
 def test_lists_that_are_text_are_no_navigation() -> None:
     listed = "<ul><li>one of the items</li><li>two <a href=x>link</a></li></ul>"
     menu = "<ul><li><a href=x>Home</a></li><li><a href=y>About us</a></li></ul>"
-    for place in ("{}", "<div>{}</div>", "<main>{}</main>", "<article><div>{}</div></article>"):
+    for place in (
+        "<body>{}",
+        "<body><div>{}</div>",
+        "<main>{}</main>",
+        "<article><div>{}</div></article>",
+    ):
         inside = place.format(f"<p>{WORDS}</p>{listed}<p>{WORDS}</p>{menu}<p>{WORDS}")
         text = html.extract(inside.encode())["text"]
         assert "  • one of the items\n  • two link\n" in text
         assert "Home" not in text
+
+
+def test_the_body_is_put_deeper_and_no_source_is_spoilt() -> None:
+    deep = "<div><div><div><div>"
+    assert (
+        html_tree.deepened("<html><body class=x>a</body>") == f"<html><body class=x>{deep}a</body>"
+    )
+    assert html_tree.deepened("<BODY>a") == f"<BODY>{deep}a"
+    for source in ("<p>a", "<body", "", "<body <p"):
+        assert html_tree.deepened(source) == source
 
 
 def test_parts_that_are_never_text_go_and_the_heading_is_marked() -> None:

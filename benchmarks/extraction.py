@@ -189,7 +189,8 @@ def documentation(folder: Path, n_pages: int) -> list[bytes]:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    news, tests, web = (f(arguments.data) for f in (articles, readability, segments))
+    data = arguments.data
+    news, tests, web = articles(data), readability(data), segments(data)
     strict = "ours, extractor = trafilatura"
     # Ten seconds for a page here, so that a busy machine changes no score.
     guards = {"ours": Guard(10, 512), strict: Guard(10, 512, "trafilatura")}
@@ -209,7 +210,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for kind, pages in kinds.items():
             for name, rate in speeds(chosen, guards, pages, arguments.rounds).items():
                 rows[name][f"pages/s, {kind}"] = rate
-    for path in sorted((arguments.data / "article-extraction/peer-output").glob("*.gz")):
+    for path in sorted((data / "article-extraction/peer-output").glob("*.gz")):
         texts = json.loads(unzipped(path))
         pairs = [(gold, texts[name].get("articleBody") or "") for _, gold, name in news]
         rows[f"{path.name.partition('.')[0]} (that benchmark's output)"] = {

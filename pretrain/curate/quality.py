@@ -8,7 +8,7 @@ score. A text without a word gets sigmoid(bias). Trained by stochastic gradient 
 20,000 texts a side, those of the smallest hashes, visited in the order of their hashes: the same
 texts give the same bytes, whatever the order of files and shards. A tenth, chosen by hash too, is
 held out to measure the area under the ROC curve. Price: two words that share a bucket share a
-weight. """
+weight."""
 
 import json
 from collections.abc import Mapping, Sequence

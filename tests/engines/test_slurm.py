@@ -1,7 +1,5 @@
 """A Slurm array with stand-ins for its commands: jobs are lost and requeued, the bytes are not."""
 
-import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,26 +10,9 @@ from pretrain.engines.local import Local
 from pretrain.engines.settings import Settings
 from pretrain.engines.slurm import Slurm
 from pretrain.errors import DataError, PretrainError
-from tests.conftest import ROOT
 from tests.engines.work import refusal, run, squares, starts, tree
 
 SETTINGS = Settings(kind="slurm", tasks_per_job=2, poll_seconds=0.1, options=("--qos=low",))
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The three commands on the path; their state folder."""
-    state = tmp_path / "state"
-    state.mkdir()
-    script = ROOT / "tests" / "engines" / "slurm_stand_in.py"
-    for name in ("sbatch", "squeue", "scancel"):
-        command = tmp_path / "bin" / name
-        command.parent.mkdir(exist_ok=True)
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" {name} "$@"\n')
-        command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("STAND_IN", str(state))
-    return state
 
 
 @pytest.mark.multi

@@ -142,11 +142,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; must be at least 1")
+    if getattr(arguments, "what_if", None):
+        return _what_if(arguments)
     loaded = recipe.load(arguments.recipe, arguments.override)
     if arguments.dry_run:
         return _dry_run(loaded)
-    if getattr(arguments, "what_if", None):
-        return _what_if(arguments)
     run_folder = arguments.runs / loaded.name
     names = list(STAGES) if arguments.command == "run" else [arguments.command]
     world = None

@@ -16,7 +16,6 @@ import ast
 import fnmatch
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import time
 from collections.abc import Sequence
@@ -230,9 +229,11 @@ def _basis(name: str, module: Any, recipe: Recipe, run_folder: Path) -> dict[str
 
 
 def _version(library: str) -> str | None:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
         return None
 
 

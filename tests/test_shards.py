@@ -1,5 +1,6 @@
 """The same rows give the same bytes, and come back as they went."""
 
+import numpy as np
 import pyarrow as pa
 
 from pretrain import shards
@@ -23,6 +24,24 @@ def test_batches_give_all_rows_in_order(tmp_path):
     shards.write_rows(tmp_path / "a", rows(9_000), SCHEMA)
     seen = [row for batch in shards.batches(tmp_path / "a") for row in batch.to_pylist()]
     assert seen == rows(9_000)
+
+
+def test_numpy_values_equal_arrows_own() -> None:
+    plain = {
+        "text": pa.array(["b", None, "a", "b"] * 5),
+        "number": pa.array([0.5, None, 2.0, 3.0] * 5, pa.float32()),
+        "count": pa.array([1, None, 3, 1 << 40] * 5),
+        "whole": pa.array([1, 2, 3, 4] * 5, pa.uint16()),
+        "yes": pa.array([True, False, True, True] * 5),
+        "maybe": pa.array([True, None, False, True] * 5),
+    }
+    table = pa.table(plain)
+    tables = [table, table.slice(3, 9), pa.concat_tables([table, table.slice(1, 4)]), table[:0]]
+    for one in tables:
+        for column in one.columns:
+            ours, arrows = shards.as_numpy(column), column.to_numpy()
+            np.testing.assert_array_equal(ours, arrows)
+            assert len(ours) == 0 or ours.dtype == arrows.dtype
 
 
 def test_no_rows_keep_the_schema(tmp_path):

@@ -11,7 +11,6 @@ shard; no column of the whole corpus is ever in memory, except one counter a dom
 those with the smallest hash of their id: a fair draw that is the same in every run.
 """
 
-import ast
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -140,12 +139,6 @@ def rules(
             "counts": _summed([j["overlap"] for j in judged], (n, n)).tolist(),
         },
     }
-
-
-def names_in(expression: str) -> list[str]:
-    """The signals that an expression reads."""
-    tree = ast.walk(ast.parse(expression, mode="eval"))
-    return sorted({node.id for node in tree if isinstance(node, ast.Name)})
 
 
 def edits(written: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

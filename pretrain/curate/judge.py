@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pretrain import settings, shards
 from pretrain.curate import rules
@@ -87,7 +86,7 @@ def takes(
     table: pa.Table, arguments: Mapping[str, Any], ruled: Sequence[Rule], in_benchmarks: np.ndarray
 ) -> np.ndarray:
     """bool[reasons, documents]: which documents each reason alone would take."""
-    columns = {n: table[n].to_numpy() for n in table.column_names if n not in ("id", "path")}
+    columns = {n: shards.as_numpy(table[n]) for n in table.column_names if n not in ("id", "path")}
     removes, _ = rules.judge(ruled, columns)
     sources = columns["source"]
     for name, own in arguments["sources"].items():
@@ -125,7 +124,7 @@ def judge(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     start = names.index(ruled[0].name) if ruled else 0
     removes = taken[start : start + len(ruled)]
     n_removing = removes.sum(axis=0)
-    draw = table["draw"].to_numpy()
+    draw = shards.as_numpy(table["draw"])
     return {
         "documents": len(table),
         "keep": int(keep.sum()),
@@ -156,16 +155,16 @@ def _foreign(
     table: pa.Table, columns: Mapping[str, np.ndarray], arguments: Mapping[str, Any]
 ) -> np.ndarray:
     """Which documents are in no wanted language, or not surely enough."""
-    labels, sources = table["language"], columns["source"]
+    labels, sources = columns["language"], columns["source"]
     least = np.full(len(table), arguments["language_score"])
     for code, value in arguments["language_scores"].items():
-        least[pc.equal(labels, code).to_numpy(zero_copy_only=False)] = value
+        least[labels == code] = value
     foreign = columns["language_score"] < least
     for source in np.unique(sources):
         own = (arguments["sources"].get(source) or {}).get("languages")
         wanted = arguments["languages"] if own is None else own
         if wanted:
-            inside = pc.is_in(labels, pa.array(wanted)).to_numpy(zero_copy_only=False)
+            inside = np.isin(labels, np.array(wanted, object))
             foreign |= (sources == source) & ~inside
     return foreign
 
@@ -173,6 +172,6 @@ def _foreign(
 def contaminated(folder: Path, name: str, arguments: Mapping[str, Any], n: int) -> np.ndarray:
     result = np.zeros(n, bool)
     if arguments["drop_contaminated"]:
-        rows = shards.read(folder / "contamination" / name, ["row"])["row"].to_numpy()
+        rows = shards.as_numpy(shards.read(folder / "contamination" / name, ["row"])["row"])
         result[rows] = True
     return result

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain import shards
-from pretrain.curate import evidence, funnel, sensitive
+from pretrain.curate import evidence, rules, sensitive
 from pretrain.curate.judge import N_SAMPLES, read_columns
 from pretrain.curate.rules import Rule
 from pretrain.tasks import Receipt
@@ -40,12 +40,12 @@ class Samples:
             )
             for i in range(len(ruled))
         ]
-        names = sorted({n for rule in ruled for n in funnel.names_in(rule.expression)})
+        names = sorted({n for rule in ruled for n in rules.signals_of(rule.expression)})
         rows = self._read([p for found in places for p in found], names)
         texts = self._texts([p for found in places for p in found])
         result = []
         for rule, found in zip(ruled, places, strict=True):
-            own = funnel.names_in(rule.expression)
+            own = rules.signals_of(rule.expression)
             shown = []
             for place in found:
                 sample = {n: rows[place][n] for n in _SHOWN}

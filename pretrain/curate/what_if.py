@@ -5,11 +5,9 @@ documents, bytes and tokens by source and language, which reasons take more or l
 what would come and go. It writes nothing.
 
 Exact for everything that `judge` decides; close for a higher threshold of near-duplicates, where
-what
-comes back might remove another. What would
-come in anew has never been compared for duplicates, and a duplicate of what would go may take its
-place: both are counted, and only a run settles them. Tokens are bytes times the tokens a byte of
-the source in this run.
+what comes back might remove another. What would come in anew has never been compared for
+duplicates, and a duplicate of what would go may take its place: both are counted, and only a run
+settles them. Tokens are bytes times the tokens a byte of the source in this run.
 """
 
 from collections import Counter
@@ -22,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain import settings, shards, store
-from pretrain.curate import funnel, judge
+from pretrain.curate import judge, rules
 from pretrain.errors import DataError, UsageError
 
 N_SAMPLES = 5
@@ -164,13 +162,13 @@ def _only_higher(old: dict[str, Any], new: dict[str, Any]) -> bool:
 def _changed(old: Iterable[Any], new: Iterable[Any]) -> list[str]:
     """The signals of the rules that are not the same in both."""
     before, after = ({(r.name, r.expression) for r in rules} for rules in (old, new))
-    return sorted({n for _, e in before ^ after for n in funnel.names_in(e)})
+    return sorted({n for _, e in before ^ after for n in rules.signals_of(e)})
 
 
 def _add(answer: Answer, new: Judged, name: str) -> None:
     """Add one shard."""
     folder = new.folder
-    needed = {n for rule in new.rules for n in funnel.names_in(rule.expression)}
+    needed = {n for rule in new.rules for n in rules.signals_of(rule.expression)}
     needed |= {"source", "language", "language_score", "empty", "domain"}
     needed |= {f"n_{kind}" for kind in new.arguments["drop_kinds"]}
     table = judge.read_columns(folder, name, sorted(needed))
@@ -182,22 +180,22 @@ def _add(answer: Answer, new: Judged, name: str) -> None:
     taken = judge.takes(table, new.arguments, new.rules, contaminated)
     first = np.where(taken.any(axis=0), taken.argmax(axis=0), -1)
     reason = np.array([*new.reasons, None], object)[first]
-    old = np.array(decided["reason"].to_pylist(), object)
+    old = shards.as_numpy(decided["reason"])
     later = ("exact_duplicate", "near_duplicate", "nothing_left", None)
     by_judge = np.array([reason not in later for reason in old], bool)
-    similar = decided["similarity"].fill_null(0).to_numpy()
+    similar = np.nan_to_num(shards.as_numpy(decided["similarity"]))
     stays = (old == "exact_duplicate") | (old == "nothing_left")
     stays |= (old == "near_duplicate") & (similar >= new.threshold)
     reason = np.where((first < 0) & stays, old, reason)
     before, after = old == None, reason == None  # noqa: E711  elementwise
-    n_bytes = decided["n_bytes"].to_numpy()
-    out = np.where(before, decided["n_bytes_out"].to_numpy(), n_bytes)
+    n_bytes = shards.as_numpy(decided["n_bytes"])
+    out = np.where(before, shards.as_numpy(decided["n_bytes_out"]), n_bytes)
     answer.never_compared += int((after & by_judge).sum())
-    answer.survivors += int((before & ~after & (decided["copies"].to_numpy() > 1)).sum())
+    answer.survivors += int((before & ~after & (shards.as_numpy(decided["copies"]) > 1)).sum())
     answer.reasons.update(r for r in reason if r)
     answer.reasons.subtract(r for r in old if r)
     for key, totals in (("source", answer.by_source), ("language", answer.by_language)):
-        values = np.array(table[key].to_pylist(), object)
+        values = shards.as_numpy(table[key])
         for value in set(values.tolist()):
             rows = values == value
             sums = [f(mask) for mask in (rows & before, rows & after)
@@ -211,7 +209,7 @@ def _add(answer: Answer, new: Judged, name: str) -> None:
 def _samples(new: Judged, name: str, rows: np.ndarray) -> list[dict[str, Any]]:
     columns = ["id", "path", "source", "draw", "excerpt", *new.signals]
     table = judge.read_columns(new.folder, name, columns)
-    few = [row for _, row in judge.drawn(rows, table["draw"].to_numpy(), N_SAMPLES)]
+    few = [row for _, row in judge.drawn(rows, shards.as_numpy(table["draw"]), N_SAMPLES)]
     result = []
     for row in table.take(pa.array(few)).to_pylist():
         row["values"] = {n: row.pop(n) for n in new.signals if n in row}

@@ -69,7 +69,7 @@ def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     texts, made, empty = rewrite.rewritten(
         table["text"].cast(pa.large_string()).combine_chunks(),
         measured,
-        decided["keep"].to_numpy(zero_copy_only=False),
+        shards.as_numpy(decided["keep"]),
         rewrite.cuts(folder, name, arguments),
         arguments["replace_kinds"],
     )
@@ -79,7 +79,7 @@ def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     _write_dropped(folder / "dropped" / name, table, measured, decided, pc.invert(keep))
     shards.write_table(folder / "decisions" / name, decided)
     shards.write_table(folder / "funnel" / name, _counted(decided))
-    draw = measured["draw"].to_numpy()
+    draw = shards.as_numpy(measured["draw"])
     near = np.flatnonzero(pc.equal(decided["reason"], "near_duplicate").fill_null(False).to_numpy())
     kept = decided.filter(keep)
     return {
@@ -124,7 +124,7 @@ def _decisions(folder: Path, name: str, table: pa.Table, measured: pa.Table) -> 
 
 def _emptied(decided: pa.Table, texts: pa.Array, empty: list[int]) -> pa.Table:
     """The decisions after the edits: bytes that are left, and documents of which nothing is."""
-    keep = decided["keep"].to_numpy(zero_copy_only=False).copy()
+    keep = shards.as_numpy(decided["keep"]).copy()
     keep[empty] = False
     reason = decided["reason"].to_pylist()
     for row in empty:

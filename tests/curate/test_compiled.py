@@ -1,6 +1,7 @@
 """A kernel works with a cache beside its source, with one elsewhere, and with none."""
 
 import os
+import importlib
 import shutil
 import subprocess
 import sys
@@ -53,11 +54,11 @@ def test_without_a_writable_folder_beside_the_source(home, tmp_path):
 
 def test_kernels_that_are_not_on_disk_are_counted(tmp_path, monkeypatch):
     before = compiled.missing()
-
-    @kernel
-    def fresh(x):
-        return x + 1
-
+    (tmp_path / "fresh_kernel.py").write_text(
+        "from pretrain.curate.compiled import kernel\n\n\n@kernel\ndef fresh(x):\n    return x + 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh = importlib.import_module("fresh_kernel").fresh
     assert compiled.missing() == before + 1
     assert fresh(1) == 2
     assert compiled.missing() == before

@@ -1,7 +1,7 @@
 """A kernel works with a cache beside its source, with one elsewhere, and with none."""
 
-import os
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -55,7 +55,9 @@ def test_without_a_writable_folder_beside_the_source(home, tmp_path):
 def test_kernels_that_are_not_on_disk_are_counted(tmp_path, monkeypatch):
     before = compiled.missing()
     (tmp_path / "fresh_kernel.py").write_text(
-        "from pretrain.curate.compiled import kernel\n\n\n@kernel\ndef fresh(x):\n    return x + 1\n"
+        "from pretrain.curate.compiled import kernel\n"
+        "@kernel\n"
+        "def fresh(x):\n    return x + 1\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     fresh = importlib.import_module("fresh_kernel").fresh

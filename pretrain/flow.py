@@ -12,18 +12,15 @@ Every output is a pure function of recipe, inputs and code, byte for byte. What 
 has files of its own (CLOCK), which are no outputs and in no hash.
 """
 
-import ast
 import fnmatch
-import functools
 import importlib
-import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretrain import __version__, engines, settings, store
+from pretrain import __version__, engines, settings, sources, store
 from pretrain.engines.local import Local
 from pretrain.errors import DataError, RecipeError
 from pretrain.events import Log
@@ -222,7 +219,7 @@ def _basis(name: str, module: Any, recipe: Recipe, run_folder: Path) -> dict[str
             for parent, patterns in row.parents.items()
         },
         "inputs": module.inputs(recipe) if hasattr(module, "inputs") else {},
-        "code": code_version(f"pretrain.{name}.run"),
+        "code": sources.version(sources.of_module(f"pretrain.{name}.run")),
         "libraries": {library: _version(library) for library in row.libraries},
         "version": __version__,
     }
@@ -284,38 +281,6 @@ def tree_hash(run_folder: Path) -> dict[str, str]:
         )["outputs"].items()
         if not file.startswith("receipts/")
     }
-
-
-@functools.cache
-def code_version(module: str) -> str:
-    """Hash of the sources a module imports from this package, directly or not.
-
-    A comment changes it too: reading code is no reason to trust that two versions do the same.
-    """
-    seen: dict[str, bytes] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        spec = importlib.util.find_spec(name)
-        if spec is None or not spec.origin:
-            continue
-        seen[name] = Path(spec.origin).read_bytes()
-        for node in ast.walk(ast.parse(seen[name])):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pretrain"):
-                waiting.append(node.module or "")
-                waiting += [f"{node.module}.{a.name}" for a in node.names if _is_module(node, a)]
-            elif isinstance(node, ast.Import):
-                waiting += [a.name for a in node.names if a.name.startswith("pretrain.")]
-    return store.hash_json({n: store.hash_bytes(s) for n, s in seen.items()})
-
-
-def _is_module(node: ast.ImportFrom, alias: ast.alias) -> bool:
-    spec = importlib.util.find_spec(node.module or "")
-    if spec is None or spec.submodule_search_locations is None:
-        return False
-    return importlib.util.find_spec(f"{node.module}.{alias.name}") is not None
 
 
 def record_recipe(recipe: Recipe, run_folder: Path) -> None:

@@ -8,17 +8,14 @@ not.
 """
 
 import contextlib
-import functools
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
-import xxhash
 
-_ROOT = Path(__file__).parents[2]
-_IMPORTS = re.compile(r"^from (pretrain(?:\.\w+)*) import (?:\(([^)]*)\)|(.+))$", re.M)
+from pretrain import sources
+
 _KERNELS: list[Any] = []  # of the modules imported so far, those that are compiled by themselves
 
 
@@ -31,10 +28,15 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     except RuntimeError:
         made = numba.njit(nogil=True, **options)(function)
     with contextlib.suppress(AttributeError, OSError):  # of numba, or of a source that is no file
-        made._cache._cache_file._source_stamp = stamp(Path(function.__code__.co_filename))
+        made._cache._cache_file._source_stamp = sources.version(Path(function.__code__.co_filename))
     if "inline" not in options:
         _KERNELS.append(made)
     return made
+
+
+def known() -> int:
+    """How many kernels the modules imported so far have."""
+    return len(_KERNELS)
 
 
 def missing() -> int:
@@ -44,30 +46,3 @@ def missing() -> int:
         with contextlib.suppress(AttributeError, OSError):
             n += not made._cache._cache_file._load_index()
     return n
-
-
-@functools.cache
-def stamp(path: Path) -> str:
-    """One hash of a source file and of the files of this package that it imports."""
-    seen: dict[Path, bytes] = {}
-    waiting = [path]
-    while waiting:
-        file = waiting.pop()
-        if file in seen or not file.is_file():
-            continue
-        seen[file], imported = _read(file)
-        waiting += imported
-    hashes = [seen[file] for file in sorted(seen)]
-    return xxhash.xxh3_128_hexdigest(b"".join(hashes))
-
-
-@functools.cache
-def _read(file: Path) -> tuple[bytes, tuple[Path, ...]]:
-    """(hash of a source, the files of this package that it may import)."""
-    source = file.read_bytes()
-    found = []
-    for module, several, one in _IMPORTS.findall(source.decode()):
-        base = _ROOT.joinpath(*module.split("."))
-        found.append(base.with_suffix(".py"))
-        found += [base / f"{name}.py" for name in re.findall(r"\w+", several or one)]
-    return xxhash.xxh3_128_digest(source), tuple(found)

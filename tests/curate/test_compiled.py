@@ -32,7 +32,7 @@ def test_kernels_compute():
 def test_without_a_writable_folder_beside_the_source(home, tmp_path):
     (tmp_path / "pretrain" / "curate").mkdir(parents=True)
     package = Path(compiled.__file__).parents[1]
-    for name in ("__init__.py", "curate/__init__.py", "curate/compiled.py"):
+    for name in ("__init__.py", "sources.py", "curate/__init__.py", "curate/compiled.py"):
         shutil.copy(package / name, tmp_path / "pretrain" / name)
     (tmp_path / "pretrain" / "curate" / "__pycache__").write_text("a file where a folder should be")
     (tmp_path / "pretrain" / "curate" / "one.py").write_text(
@@ -55,9 +55,7 @@ def test_without_a_writable_folder_beside_the_source(home, tmp_path):
 def test_kernels_that_are_not_on_disk_are_counted(tmp_path, monkeypatch):
     before = compiled.missing()
     (tmp_path / "fresh_kernel.py").write_text(
-        "from pretrain.curate.compiled import kernel\n"
-        "@kernel\n"
-        "def fresh(x):\n    return x + 1\n"
+        "from pretrain.curate.compiled import kernel\n@kernel\ndef fresh(x):\n    return x + 1\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     fresh = importlib.import_module("fresh_kernel").fresh
@@ -71,7 +69,7 @@ def test_the_code_on_disk_is_that_of_all_sources_a_kernel_is_made_of(tmp_path):
     package = Path(compiled.__file__).parents[1]
     folder = tmp_path / "pretrain" / "curate"
     folder.mkdir(parents=True)
-    for name in ("__init__.py", "curate/__init__.py", "curate/compiled.py"):
+    for name in ("__init__.py", "sources.py", "curate/__init__.py", "curate/compiled.py"):
         shutil.copy(package / name, tmp_path / "pretrain" / name)
     (folder / "two.py").write_text(
         "from pretrain.curate import one\nfrom pretrain.curate.compiled import kernel\n\n\n"

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from pretrain import __version__, engines, settings, sources, store
-from pretrain.engines.local import Local
 from pretrain.errors import DataError, RecipeError
 from pretrain.events import Log
 from pretrain.recipe import Recipe
@@ -104,7 +103,10 @@ class Stage:
         """Receipts of the tasks; their files become outputs of the stage, unless they are passing:
         what only later tasks read is removed when the stage ends.
         """
-        self.engine = self.engine or Local(self.workers)
+        if self.engine is None:
+            from pretrain.engines.local import Local
+
+            self.engine = Local(self.workers)
         receipts = run_tasks(self.folder, tasks, self.code, self.engine, self.log, what)
         for receipt in () if passing else receipts:
             self.outputs |= receipt.outputs

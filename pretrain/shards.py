@@ -41,7 +41,7 @@ def as_numpy(column: pa.ChunkedArray) -> np.ndarray:
     """A column's values: numbers (NaN for an absent one), booleans, else objects (None).
 
     Arrow's own `to_numpy` imports pandas where it is installed, which takes longer than most
-    questions.
+    questions, and so do its compute functions.
     """
     array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     validity, *data = array.buffers()
@@ -51,9 +51,7 @@ def as_numpy(column: pa.ChunkedArray) -> np.ndarray:
         dtype = np.dtype(array.type.to_pandas_dtype())
         values = np.frombuffer(data[0], dtype, len(array), array.offset * dtype.itemsize)
         return np.where(_bits(validity, array), values, np.nan) if array.null_count else values
-    coded = array.dictionary_encode("encode")
-    labels = np.array(coded.dictionary.to_pylist(), object)
-    return labels[as_numpy(pa.chunked_array([coded.indices]))]
+    return np.array(array.to_pylist(), object)
 
 
 def _bits(buffer: pa.Buffer, array: pa.Array) -> np.ndarray:

@@ -160,7 +160,7 @@ def _foreign(
     for code, value in arguments["language_scores"].items():
         least[labels == code] = value
     foreign = columns["language_score"] < least
-    for source in np.unique(sources):
+    for source in set(sources.tolist()):
         own = (arguments["sources"].get(source) or {}).get("languages")
         wanted = arguments["languages"] if own is None else own
         if wanted:

@@ -174,10 +174,6 @@ def tag_reserves(value: str, agents: set[str]) -> bool:
 
 
 def _meta_reserves(page: bytes, agents: set[str]) -> str:
-    source = page.lower()
-    words_of_it = (b"tdm-reservation", b"noai", *(agent.encode() for agent in agents))
-    if not any(word in source for word in words_of_it):
-        return ""  # as most pages
     for tag in _META.finditer(page):
         found = {
             m[1].lower(): (m[2] or m[3] or m[4] or b"").decode("latin-1").strip().lower()

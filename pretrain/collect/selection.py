@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import xxhash
 
 from pretrain import shards
@@ -42,6 +41,8 @@ def chosen(file: Any, path: str, source: Source) -> tuple[pa.Table, int]:
 
     Raises: DataError where a column is missing; pyarrow's and the system's errors.
     """
+    import pyarrow.dataset as ds  # takes a second, with pandas
+
     fragment = ds.ParquetFileFormat().make_fragment(pa.PythonFile(file, mode="r"))
     names = fragment.physical_schema.names
     missing = [c for c in REQUIRED if c not in names]

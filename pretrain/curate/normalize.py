@@ -12,14 +12,17 @@ Most texts need no change. One scan over the bytes finds those that may; only th
 strings.
 """
 
+import functools
 import re
 import unicodedata
 
 import numpy as np
 import pyarrow as pa
 
+from pretrain.curate import edits
 from pretrain.curate.compiled import kernel
 
+N_POINTS = 0x20000  # planes 0 and 1; what is beyond is rare, and looked at
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")
 
@@ -35,20 +38,14 @@ def normalize(text: str) -> str:
 def normalize_all(texts: pa.Array) -> pa.Array:
     """`normalize` of every text of a large_string array; the same array where nothing changes."""
     data, offsets = buffers(texts)
-    suspects = np.flatnonzero(_suspects(data, offsets))
+    suspects = np.flatnonzero(_suspects(data, offsets, _unsettled()))
     changed = {}
     for i in suspects.tolist():
         text = texts[i].as_py()
         normal = normalize(text)
         if normal != text:
             changed[i] = normal
-    if not changed:
-        return texts
-    pieces, start = [], 0
-    for i, normal in changed.items():
-        pieces += [texts.slice(start, i - start), pa.array([normal], pa.large_string())]
-        start = i + 1
-    return pa.concat_arrays([*pieces, texts.slice(start)])
+    return edits.changed(texts, changed)
 
 
 def buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,30 +61,48 @@ def buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(data, np.uint8), starts
 
 
-@kernel
-def _suspects(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Whether a text has bytes that normalisation could change.
+@functools.cache
+def _unsettled() -> np.ndarray:
+    """bool[code point]: what a text without one of these has nothing for normalisation to change.
 
-    Lead bytes below 0xCC are code points below U+0300, which NFC never changes; U+2002 to U+2027
-    and U+202A to U+203F (E2 80 ..) are the quotes and dashes of ordinary prose.
+    Line ends and control characters; what NFC changes by itself, moves (a combining class) or may
+    join to what stands before (it comes second in some decomposition: Hangul's vowels too).
     """
+    table = np.zeros(N_POINTS, np.bool_)
+    points = [c for c in range(N_POINTS) if not 0xD800 <= c < 0xE000 and c != 0x0A]
+    characters = list(map(chr, points))
+    joined = "\n".join(characters)
+    composed = unicodedata.normalize("NFC", joined).split("\n")
+    for point, one, other in zip(points, characters, composed, strict=True):
+        if one != other or unicodedata.combining(one):
+            table[point] = True
+    for part in unicodedata.normalize("NFD", joined).split("\n"):
+        for later in part[1:]:
+            table[ord(later)] = True
+    for found in (*_LINE_ENDS.finditer(joined), *_REMOVED.finditer(joined)):
+        table[ord(found[0][0])] = True
+    return table
+
+
+@kernel
+def _suspects(data: np.ndarray, offsets: np.ndarray, unsettled: np.ndarray) -> np.ndarray:
+    """Whether a text has a code point that is unsettled, or beyond the table."""
     out = np.zeros(len(offsets) - 1, np.bool_)
     for i in range(len(offsets) - 1):
         at, end = offsets[i], offsets[i + 1]
         while at < end:
-            byte = data[at]
-            if byte < 0x80:
-                if (byte < 0x20 and byte != 0x0A and byte != 0x09) or byte == 0x7F:
-                    break
-            elif byte == 0xC2:
-                if data[at + 1] < 0xA0:
-                    break
-            elif byte == 0xE2 and data[at + 1] == 0x80:
-                third = data[at + 2]
-                if third < 0x82 or third == 0xA8 or third == 0xA9:
-                    break
-            elif byte >= 0xCC:
+            point = np.int64(data[at])
+            length = 1
+            if point >= 0xF0:
+                length, point = 4, point & 0x07
+            elif point >= 0xE0:
+                length, point = 3, point & 0x0F
+            elif point >= 0xC0:
+                length, point = 2, point & 0x1F
+            for k in range(1, length):
+                point = point << 6 | np.int64(data[at + k] & 0x3F)
+            if point >= len(unsettled) or unsettled[point]:
                 break
-            at += 1
+            at += length
         out[i] = at < end
     return out

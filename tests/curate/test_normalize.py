@@ -60,6 +60,15 @@ def test_what_changes_and_what_does_not(text: str, normal: str) -> None:
     assert normalize_all(pa.array([text], pa.large_string())).to_pylist() == [normal]
 
 
+@pytest.mark.parametrize(
+    "text", ["Русский\tтекст", "中文\n「日本語」", "한국어", "العربية", "😀 – ’"]
+)
+def test_settled_scripts_are_not_looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.curate.normalize.normalize", None)
+    column = pa.array([text], pa.large_string())
+    assert normalize_all(column) is column
+
+
 def test_an_unchanged_column_is_not_copied() -> None:
     texts = pa.array(["plain\n", "Grüße – “so”", ""], pa.large_string())
     assert normalize_all(texts) is texts

@@ -185,6 +185,8 @@ def locked(folder: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         who = f"process {os.getpid()} on {socket.gethostname()} ({' '.join(sys.argv[:3])})\n"
         os.pwrite(descriptor, who.encode(), 0)
+        for leftover in folder.glob(f"{TEMPORARY}*"):  # of a holder that was killed
+            remove(leftover)
         yield
     finally:
         os.close(descriptor)

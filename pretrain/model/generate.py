@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from pretrain.model.transformer import Cache, Transformer
+from pretrain.model.attention import Cache
+from pretrain.model.transformer import Transformer
 
 
 @torch.inference_mode()

@@ -4,10 +4,11 @@ Each parameter has a generator of its own, seeded by the run's seed and the para
 drawn whole on the CPU: the same weights come out on any device, any number of ranks and any layout.
 
     embedding        normal, std 0.02 (its scale does not matter when it is normalised after)
-    q k v gate up    normal, std 1/sqrt(fan in)
+    positions        normal, std 0.02; so are segments
+    q k v gate up    normal, std 1/sqrt(fan in); so is a router
     o, down          zero: every block starts as the identity
     head             normal, std 0.001: the first loss is log(vocabulary)
-    norms            one
+    norms            one; biases zero
 
 Sources: zero-initialised projections, small head: the nanoGPT speed-run (modded-nanogpt records 5
 and 8). Not ablated here: what we measured is the whole beside transformers' Llama (docs/LOG.md).
@@ -35,14 +36,19 @@ def build(shape: Shape, seed: int, device: torch.device | str = "cpu") -> Transf
 def initialise(model: nn.Module, seed: int) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(initial(name, tuple(parameter.shape), seed))
+    for buffer in model.buffers():
+        buffer.zero_()
 
 
 def initial(name: str, size: tuple[int, ...], seed: int) -> Tensor:
     """The initial value of one parameter, fp32 on the CPU."""
     if name.endswith("norm.weight"):
         return torch.ones(size)
-    if name.endswith(("o.weight", "down.weight")):
+    if name.endswith(("o.weight", "down.weight", "down", "bias")):
         return torch.zeros(size)
-    std = {"embed.weight": 0.02, "head.weight": 0.001}.get(name, size[-1] ** -0.5)
+    if name.endswith(("embed.weight", "position.weight", "segment.weight")):
+        std = 0.02
+    else:
+        std = 0.001 if name == "head.weight" else size[-1] ** -0.5
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}:{name}".encode()))
     return torch.empty(size).normal_(0, std, generator=generator)

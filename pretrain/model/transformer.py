@@ -1,121 +1,110 @@
-"""The Llama family as one small module: RMSNorm, rotary positions, grouped queries, SwiGLU.
+"""The network: embedding, blocks, norm, head; causal, both ways, or an encoder before a decoder.
 
-    x = embed(tokens)
-    for each block:  x += attention(norm(x));  x += feed_forward(norm(x))
-    logits = head(norm(x))
+    x = embed(tokens)                                  + learned or sinusoidal positions, segments
+    for each block:  x += attention(norm(x));  x += feed_forward(norm(x))          layers.py
+    logits = head(norm(x))                             transformed first where BERT does so
 
-Options: normalised queries and keys (then it is Qwen3's layout), tied embeddings, normalised
-embedding. Single-device code: it knows nothing of ranks. Built on `meta` it costs nothing, whatever
-its size; `init.initialise` fills it.
+One stack for all families; `sizes.py` says which shape is whose. Single-device code: it knows
+nothing of ranks. Built on `meta` it costs nothing, whatever its size; `init.initialise` fills it.
 
-Dims: B batch, T time, D width, H heads, K key/value heads, C head width, F hidden, V vocabulary.
-Source: Touvron et al. 2023 (arXiv 2302.13971); QK-norm: Dehghani et al. 2023 (arXiv 2302.05442).
+Dims: B batch, T time, S time of the encoder, D width, V vocabulary.
 """
 
-from dataclasses import dataclass
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pretrain.model.attention import (
+    RELATIVE_BUCKETS,
+    Cache,
+    Context,
+    relative_buckets,
+    rotary_table,
+    visible,
+)
+from pretrain.model.layers import ACTIVATIONS, Block, norm
 from pretrain.model.settings import Shape
 
 
-@dataclass
-class Cache:
-    """Keys and values of the tokens seen so far, per layer: B K T C, allocated once."""
+class Stack(nn.Module):
+    """Blocks and what stands before and behind them, for embedded tokens."""
 
-    keys: list[Tensor]
-    values: list[Tensor]
-    n_tokens: int = 0
-
-    @classmethod
-    def empty(cls, shape: Shape, batch: int, n_tokens: int, like: Tensor) -> "Cache":
-        size = (batch, shape.kv_heads, n_tokens, shape.head_width)
-        return cls(
-            [like.new_empty(size) for _ in range(shape.layers)],
-            [like.new_empty(size) for _ in range(shape.layers)],
-        )
-
-
-class Attention(nn.Module):
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, crosses: bool = False) -> None:
         super().__init__()
         self.shape = shape
-        c = shape.head_width
-        self.q = nn.Linear(shape.width, shape.heads * c, bias=False)
-        self.k = nn.Linear(shape.width, shape.kv_heads * c, bias=False)
-        self.v = nn.Linear(shape.width, shape.kv_heads * c, bias=False)
-        self.o = nn.Linear(shape.heads * c, shape.width, bias=False)
-        if shape.qk_norm:
-            self.q_norm = nn.RMSNorm(c, eps=shape.norm_epsilon)
-            self.k_norm = nn.RMSNorm(c, eps=shape.norm_epsilon)
+        if shape.positions == "learned":
+            self.position = nn.Embedding(shape.max_length, shape.width)
+        if shape.positions == "relative":
+            self.relative = nn.Embedding(RELATIVE_BUCKETS, shape.heads)
+        if shape.n_segments:
+            self.segment = nn.Embedding(shape.n_segments, shape.width)
+        if shape.input_norm:
+            self.input_norm = norm(shape)
+        self.blocks = nn.ModuleList(Block(shape, i, crosses) for i in range(shape.layers))
+        if shape.norm_place == "before":
+            self.norm = norm(shape)
 
-    def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], cache: Cache | None, layer: int
-    ) -> Tensor:
-        b, t, _ = x_BTD.shape
-        c = self.shape.head_width
-        q_BTHC = self.q(x_BTD).view(b, t, -1, c)
-        k_BTKC = self.k(x_BTD).view(b, t, -1, c)
-        if self.shape.qk_norm:
-            # The norms' weights stay fp32; autocast's bf16 queries would leave the fused kernel.
-            q_BTHC, k_BTKC = _norm(self.q_norm, q_BTHC), _norm(self.k_norm, k_BTKC)
-        q_BHTC = rotate(q_BTHC.transpose(1, 2), rotary)
-        k_BKTC = rotate(k_BTKC.transpose(1, 2), rotary)
-        v_BKTC = self.v(x_BTD).view(b, t, -1, c).transpose(1, 2)
-        if cache is not None:
-            end = cache.n_tokens + t
-            cache.keys[layer][:, :, cache.n_tokens : end] = k_BKTC
-            cache.values[layer][:, :, cache.n_tokens : end] = v_BKTC
-            k_BKTC, v_BKTC = cache.keys[layer][:, :, :end], cache.values[layer][:, :, :end]
-        # With a cache the queries are the last t of the keys' positions: all keys for one token, a
-        # causal square for the first call. More than one token on a filled cache is not supported.
-        y_BHTC = F.scaled_dot_product_attention(
-            q_BHTC,
-            k_BKTC,
-            v_BKTC,
-            is_causal=t > 1,
-            enable_gqa=self.shape.heads != self.shape.kv_heads,
-        )
-        return self.o(y_BHTC.transpose(1, 2).reshape(b, t, -1))
+    def run(self, x_BTD: Tensor, context: Context, documents_BT: Tensor | None = None) -> Tensor:
+        """Hidden states of embedded tokens, and what `context` gathers on the way."""
+        shape, t = self.shape, x_BTD.shape[1]
+        start = context.cache.n_tokens if context.cache is not None else 0
+        x_BTD = x_BTD * shape.embedding_scale if shape.embedding_scale != 1.0 else x_BTD
+        if shape.embedding_norm:
+            x_BTD = F.rms_norm(x_BTD, (shape.width,), eps=shape.norm_epsilon)
+        if shape.positions in ("learned", "sinusoidal"):
+            place = torch.arange(start, start + t, device=x_BTD.device)
+            if documents_BT is not None:  # each document starts at 0
+                place = place - _starts(documents_BT)
+            if shape.positions == "learned":
+                x_BTD = x_BTD + self.position(place)
+            else:
+                x_BTD = x_BTD + sinusoids(place, shape.width).to(x_BTD.dtype)
+        if shape.n_segments:
+            x_BTD = x_BTD + self.segment.weight[0]  # all text is of the first segment
+        if shape.input_norm:
+            x_BTD = self.input_norm(x_BTD)
+        self._prepare(context, start, x_BTD, documents_BT)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, context)
+        return self.norm(x_BTD) if shape.norm_place == "before" else x_BTD
 
-
-class FeedForward(nn.Module):
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.gate = nn.Linear(shape.width, shape.hidden, bias=False)
-        self.up = nn.Linear(shape.width, shape.hidden, bias=False)
-        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))
-
-
-class Block(nn.Module):
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.attention_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
-        self.attention = Attention(shape)
-        self.feed_forward_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
-        self.feed_forward = FeedForward(shape)
-
-    def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], cache: Cache | None, layer: int
-    ) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, cache, layer)
-        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+    def _prepare(
+        self, context: Context, start: int, x_BTD: Tensor, documents_BT: Tensor | None
+    ) -> None:
+        """The tables that the layers share: rotary, masks by window, relative bias."""
+        shape, t = self.shape, x_BTD.shape[1]
+        layers = range(shape.layers)
+        if shape.positions == "rotary":
+            for base in {shape.rope_base(i) for i in layers}:
+                context.rotary[base] = rotary_table(base, shape.head_width, start, t, x_BTD)
+        for window in {shape.window_of(i) for i in layers}:
+            needed = documents_BT is not None or (
+                window and start + t > window // (1 + (not shape.causal))
+            )
+            context.masks[window] = (
+                visible(t, start + t, shape.causal, window, x_BTD.device, documents_BT)
+                if needed
+                else None
+            )
+        if shape.positions == "relative":
+            buckets = relative_buckets(t, shape.causal, x_BTD.device)
+            context.bias = self.relative(buckets).permute(2, 0, 1)[None]
 
 
-class Transformer(nn.Module):
+class Transformer(Stack):
     """Tokens in, final hidden states out; `head_weight` turns those into logits."""
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape, crosses=bool(shape.encoder_layers))
         self.embed = nn.Embedding(shape.vocab_size, shape.width)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        if shape.encoder_layers:
+            self.encoder = Stack(shape.encoder)
+        if shape.head_transform:
+            self.transform = nn.Linear(shape.width, shape.width, bias=shape.biased)
+            self.transform_norm = norm(shape)
+            self.head_bias = nn.Parameter(torch.zeros(shape.vocab_size))
         if not shape.tied:
             self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
 
@@ -124,44 +113,61 @@ class Transformer(nn.Module):
         """V D."""
         return self.embed.weight if self.shape.tied else self.head.weight
 
-    def hidden(self, tokens_BT: Tensor, cache: Cache | None = None) -> Tensor:
-        """Normalised hidden states B T D, ready for the head."""
-        start = cache.n_tokens if cache is not None else 0
-        x_BTD = self.embed(tokens_BT)
-        if self.shape.embedding_norm:
-            x_BTD = F.rms_norm(x_BTD, (self.shape.width,), eps=self.shape.norm_epsilon)
-        rotary = rotary_table(self.shape, start, tokens_BT.shape[1], x_BTD)
-        for layer, block in enumerate(self.blocks):
-            x_BTD = block(x_BTD, rotary, cache, layer)
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        cache: Cache | None = None,
+        documents_BT: Tensor | None = None,
+        source_BS: Tensor | None = None,
+        source_visible_BS: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Hidden states B T D, ready for the head.
+
+        documents_BT numbers the documents of each row: no position sees another document's.
+        source_BS: what the encoder reads (only where there is one); source_visible_BS: False at
+        its padding. A `context` given from outside keeps what the layers report (moe.py).
+        """
+        context = context or Context(self.shape.causal)
+        context.cache = cache
+        if self.shape.encoder_layers:
+            assert source_BS is not None, "an encoder needs something to read"
+            reading = Context(False)
+            seen = None if source_visible_BS is None else source_visible_BS.long()
+            # Padding is a document of its own: it sees itself, and nobody else does.
+            context.memory = self.encoder.run(self.embed(source_BS), reading, seen)
+            context.balance += reading.balance
+            if source_visible_BS is not None:
+                context.memory_mask = source_visible_BS[:, None, None, :]
+        x_BTD = self.run(self.embed(tokens_BT), context, documents_BT)
         if cache is not None:
             cache.n_tokens += tokens_BT.shape[1]
-        return self.norm(x_BTD)
+        if self.shape.head_transform:
+            x_BTD = self.transform_norm(ACTIVATIONS[self.shape.activation](self.transform(x_BTD)))
+        return x_BTD * self.shape.logit_scale if self.shape.logit_scale != 1.0 else x_BTD
 
-    def forward(self, tokens_BT: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens_BT: Tensor, cache: Cache | None = None, **more: Tensor) -> Tensor:
         """Logits B T V."""
-        return F.linear(self.hidden(tokens_BT, cache), self.head_weight)
+        logits_BTV = F.linear(self.hidden(tokens_BT, cache, **more), self.head_weight)  # type: ignore[arg-type]
+        if self.shape.head_transform:
+            logits_BTV = logits_BTV + self.head_bias
+        if self.shape.logit_cap:
+            logits_BTV = self.shape.logit_cap * torch.tanh(logits_BTV / self.shape.logit_cap)
+        return logits_BTV
 
 
-def _norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
-    """RMSNorm in the dtype of x: inputs and weight agree, so that the fused kernel is used."""
-    return F.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
+def sinusoids(place: Tensor, width: int) -> Tensor:
+    """… D: sines of all frequencies, then their cosines. Source: Vaswani et al. 2017, section 3.5,
+    who put them in turn: a permutation of the width."""
+    channel = torch.arange(0, width, 2, device=place.device, dtype=torch.float32)
+    angle = place[..., None].float() * torch.exp(channel * (-math.log(10_000.0) / width))
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def rotary_table(shape: Shape, start: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of positions start … start+length, each T C, in the dtype of `like`.
-
-    Angles are computed in fp32: bf16 cannot tell position 257 from 258.
-    """
-    c = shape.head_width
-    channel = torch.arange(0, c, 2, device=like.device, dtype=torch.float32)
-    frequency = shape.rope_theta ** (-channel / c)
-    position = torch.arange(start, start + length, device=like.device, dtype=torch.float32)
-    angle = torch.outer(position, frequency).repeat(1, 2)
-    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
-
-
-def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding of … T C, in the half-split channel order of `transformers`."""
-    cos, sin = (table.to(x.dtype) for table in rotary)
-    low, high = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-high, low), dim=-1) * sin
+def _starts(documents_BT: Tensor) -> Tensor:
+    """Where the document of each position begins in its row: B T."""
+    t = documents_BT.shape[1]
+    begins = torch.ones_like(documents_BT, dtype=torch.bool)
+    begins[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+    place = torch.arange(t, device=documents_BT.device).expand_as(documents_BT)
+    return torch.where(begins, place, 0).cummax(dim=1).values

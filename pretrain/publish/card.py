@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pretrain import __version__, settings, shards, store
 from pretrain.model import count
 from pretrain.model.settings import Shape
+from pretrain.publish import hf
 from pretrain.recipe import Recipe
 
 EU_THRESHOLD_FLOPS = 1e23  # indicative size of a general-purpose model: C(2025) 7719
@@ -116,7 +117,7 @@ def model_card(
         *_table(
             ("", ""),
             [
-                ("Class", "`Qwen3ForCausalLM`" if shape.qk_norm else "`LlamaForCausalLM`"),
+                ("Class", f"`{hf.config(shape, 0, 0, 0, '')['architectures'][0]}`"),
                 ("Parameters", f"{count.n_parameters(shape):,}"),
                 ("Layers x width", f"{shape.layers} x {shape.width}"),
                 ("Heads (key/value)", f"{shape.heads} ({shape.kv_heads})"),

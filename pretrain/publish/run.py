@@ -29,7 +29,7 @@ def run(stage: Stage) -> dict[str, Any]:
         written.append(name)
         return stage.output(f"model/{name}")
 
-    weights = hf.tensors(shape, dict(model.named_parameters()), getattr(torch, dtype))
+    weights = hf.tensors(shape, model.state_dict(), getattr(torch, dtype), length)
     with store.atomic(output("model.safetensors")) as temporary:
         save_file({n: t.detach() for n, t in weights.items()}, temporary, {"format": "pt"})
     config = hf.config(shape, length, encoder.end_of_text, pad, dtype)

@@ -13,7 +13,7 @@ import zstandard
 from pretrain.errors import DataError
 from pretrain.evaluate import items
 from pretrain.evaluate.settings import Task
-from pretrain.model.settings import SIZES
+from pretrain.model.sizes import SIZES
 from pretrain.tokenize import bpe
 from pretrain.tokenize.encode import Encoder
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.evaluate.score import Segment, document_segments, losses
-from pretrain.model.settings import SIZES
+from pretrain.model.sizes import SIZES
 
 from ..model.test_transformer import randomised
 

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.model import count
 from pretrain.model.init import build
-from pretrain.model.settings import SIZES
+from pretrain.model.sizes import SIZES
 from pretrain.model.transformer import Transformer
 from pretrain.train import optimizers
 from pretrain.train.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pretrain.model.generate import _choose, generate
-from pretrain.model.settings import SIZES
+from pretrain.model.sizes import SIZES
 
 from .test_transformer import randomised
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pretrain.model.init import build, initial, initialise
-from pretrain.model.settings import SIZES
+from pretrain.model.sizes import SIZES
 
 SHAPE = replace(SIZES["1m"], vocab_size=512, qk_norm=True)
 

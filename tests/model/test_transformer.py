@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pretrain.model.attention import Cache
 from pretrain.model.init import build
-from pretrain.model.settings import SIZES
-from pretrain.model.transformer import Cache, Transformer
+from pretrain.model.sizes import SIZES
+from pretrain.model.transformer import Transformer
 from pretrain.publish import hf
 
 SHAPE = replace(SIZES["1m"], vocab_size=320)
@@ -114,9 +115,9 @@ def test_gradients_equal_those_of_transformers(qk_norm):
     model(tokens).logsumexp(-1).sum().backward()
     other(tokens).logits.logsumexp(-1).sum().backward()
     gradients = {name: p.grad for name, p in other.named_parameters()}
-    for ours, name in hf.names(shape).items():
-        grad = model.get_parameter(ours).grad
-        assert (grad - gradients[name]).norm() <= 1e-4 * grad.norm()
+    for one in hf.entries(shape):
+        grad = model.get_parameter(one.ours[0]).grad
+        assert (grad - gradients[one.theirs]).norm() <= 1e-4 * grad.norm()
 
 
 @pytest.mark.parametrize("qk_norm", [False, True])

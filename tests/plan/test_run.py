@@ -8,7 +8,7 @@ import torch
 from pretrain import flow, store
 from pretrain.model import count
 from pretrain.model.init import build
-from pretrain.model.settings import SIZES
+from pretrain.model.sizes import SIZES
 from pretrain.plan import run as plan
 from pretrain.train import optimizers
 

@@ -7,7 +7,8 @@ import torch
 
 from pretrain.errors import DataError
 from pretrain.model.init import build
-from pretrain.model.settings import SIZES, Settings
+from pretrain.model.settings import Settings
+from pretrain.model.sizes import SIZES
 from pretrain.publish import hf
 
 from ..model.test_transformer import SHAPES
@@ -46,9 +47,11 @@ def test_a_normalised_embedding_is_folded_into_the_matrix():
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_of_the_table_comes_back(size):
     shape = Settings(size=size).shape(512)
-    assert hf.shape_of(hf.config(shape, 64, 0, 1, "float32")) == replace(
-        shape, head_dim=shape.head_width
-    )
+    found = hf.shape_of(hf.config(shape, 64, 0, 1, "float32"))
+    one, other = (replace(s, head_dim=s.head_width) for s in (found, shape))
+    if shape.experts and not shape.dense_layers and size.startswith("mixtral"):
+        other = replace(other, hidden=shape.expert_hidden)  # no layer has a dense one
+    assert one == other
 
 
 @pytest.mark.parametrize("dialect", ["4", "5"])
@@ -63,7 +66,7 @@ def test_either_dialect_of_the_rotary_embedding_is_read(dialect):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
+        ({"model_type": "opt"}, "model_type is 'opt'"),
         ({"model_type": None}, "model_type is None"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "scaled .'llama3'"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "scaled .'linear'"),

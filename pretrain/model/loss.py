@@ -10,6 +10,7 @@ is not differentiated through pays for gradients only if `x` or `W` require them
 The result is a sum, never a mean: the trainer divides once by the step's global token count.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,80 +19,123 @@ from torch import Tensor
 CHUNK_BYTES = 32 << 20  # of fp32 logits at a time; far smaller pieces make slow products
 
 
-def cross_entropy_sum(
-    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, losses_N: Tensor | None = None
-) -> Tensor:
-    """The sum of token losses in nats, a fp32 scalar with gradients for x and weight.
+@dataclass(frozen=True)
+class Head:
+    """What turns hidden states into a loss, besides the weight.
 
-    losses_N: where given, receives each token's loss (fp32), for metrics.
+    cap: logits are cap · tanh(logits / cap) (Gemma 2). z: adds z · logsumexp² for each token, which
+    holds logits near zero (Chowdhery et al. 2022, section 5).
     """
-    return _CrossEntropySum.apply(x_ND, weight_VD, targets_N, losses_N)
+
+    bias_V: Tensor | None = None
+    cap: float = 0.0
+    z: float = 0.0
+
+
+PLAIN = Head()
+
+
+def cross_entropy_sum(
+    x_ND: Tensor,
+    weight_VD: Tensor,
+    targets_N: Tensor,
+    losses_N: Tensor | None = None,
+    head: Head = PLAIN,
+) -> Tensor:
+    """The sum of token losses in nats, a fp32 scalar with gradients for x, weight and bias.
+
+    losses_N: where given, receives each token's cross-entropy (fp32, without z), for metrics.
+    """
+    return _CrossEntropySum.apply(x_ND, weight_VD, head.bias_V, targets_N, losses_N, head)
 
 
 @torch.no_grad()
-def token_losses(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+def token_losses(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, head: Head = PLAIN) -> Tensor:
     """Loss of each token in nats, fp32, without gradients."""
     losses = []
     for x, target in zip(*_chunks(weight_VD, x_ND, targets_N), strict=True):
-        logits = (x @ weight_VD.t()).float()
+        logits = _logits(x, weight_VD, head)
         at_target = logits.gather(1, target[:, None]).squeeze(1)
         losses.append(torch.logsumexp(logits, dim=1) - at_target)
     return torch.cat(losses)
 
 
+def _logits(x: Tensor, weight: Tensor, head: Head) -> Tensor:
+    logits = (x @ weight.t()).float()
+    if head.bias_V is not None:
+        logits = logits + head.bias_V
+    return head.cap * torch.tanh(logits / head.cap) if head.cap else logits
+
+
 class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets: Tensor, losses_N: Tensor | None
-    ) -> Any:
+        ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets: Tensor,
+        losses_N: Tensor | None, head: Head,
+    ) -> Any:  # fmt: skip
         # Products run in the autocast dtype; sums over chunks in fp32.
         device = x_ND.device.type
         dtype = x_ND.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        head = weight_VD.to(dtype)
-        needs_x, needs_weight = ctx.needs_input_grad[:2]
+        matrix = weight_VD.to(dtype)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_x = torch.empty_like(x_ND) if needs_x else None
         grad_weight = (
             torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
+        )  # fmt: skip
+        grad_bias = (
+            weight_VD.new_zeros(len(weight_VD), dtype=torch.float32) if needs_bias else None
         )  # fmt: skip
         total = x_ND.new_zeros((), dtype=torch.float32)
         offset = 0
         for x, target in zip(*_chunks(weight_VD, x_ND, targets), strict=True):
             rows = slice(offset, offset + x.shape[0])
             x = x.to(dtype)
-            logits = (x @ head.t()).float()
+            logits = _logits(x, matrix, head)
+            slope = 1 - (logits / head.cap).square() if head.cap else None
             largest = logits.max(dim=1, keepdim=True).values
             at_target = logits.gather(1, target[:, None])
             exponentials = logits.sub_(largest).exp_()
             denominator = exponentials.sum(dim=1, keepdim=True)
-            losses = (denominator.log() + largest - at_target).squeeze(1)
+            partition = denominator.log() + largest
+            losses = (partition - at_target).squeeze(1)
             total += losses.sum()
+            if head.z:
+                total += head.z * partition.square().sum()
             if losses_N is not None:
                 losses_N[rows] = losses
-            if needs_x or needs_weight:
+            if needs_x or needs_weight or needs_bias:
                 grad = exponentials.div_(denominator)
+                if head.z:
+                    grad *= 1 + 2 * head.z * partition
                 grad.scatter_add_(1, target[:, None], -torch.ones_like(denominator))
+                if slope is not None:
+                    grad *= slope
+                if grad_bias is not None:
+                    grad_bias += grad.sum(dim=0)
                 grad = grad.to(dtype)
             if grad_x is not None:
-                grad_x[rows] = grad @ head
+                grad_x[rows] = grad @ matrix
             if grad_weight is not None:
                 grad_weight.addmm_(grad.t(), x) if dtype == torch.float32 else grad_weight.add_(
                     grad.t() @ x
                 )
             offset += x.shape[0]
-        ctx.save_for_backward(grad_x, grad_weight)
+        ctx.save_for_backward(grad_x, grad_weight, grad_bias)
         ctx.weight_dtype = weight_VD.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        grad_x, grad_weight = ctx.saved_tensors
+        grad_x, grad_weight, grad_bias = ctx.saved_tensors
         if grad_x is not None:
             grad_x = grad_x * grad_output.to(grad_x.dtype)
         if grad_weight is not None:
             grad_weight = (grad_weight * grad_output).to(ctx.weight_dtype)
-        return grad_x, grad_weight, None, None
+        if grad_bias is not None:
+            grad_bias = grad_bias * grad_output
+        return grad_x, grad_weight, grad_bias, None, None, None
 
 
 def _chunks(weight_VD: Tensor, *tensors: Tensor) -> list[tuple[Tensor, ...]]:

@@ -25,6 +25,7 @@ from pretrain.model.attention import (
     visible,
 )
 from pretrain.model.layers import ACTIVATIONS, Block, norm
+from pretrain.model.loss import Head
 from pretrain.model.settings import Shape
 
 
@@ -112,6 +113,12 @@ class Transformer(Stack):
     def head_weight(self) -> Tensor:
         """V D."""
         return self.embed.weight if self.shape.tied else self.head.weight
+
+    @property
+    def loss_head(self) -> Head:
+        """What the loss needs besides hidden states and `head_weight`."""
+        bias = self.head_bias if self.shape.head_transform else None
+        return Head(bias, self.shape.logit_cap)
 
     def hidden(
         self,

@@ -52,6 +52,29 @@ def test_it_equals_cross_entropy(chunk_bytes, n, d, v):
     torch.testing.assert_close(alone.double(), each, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("cap", [0.0, 3.0])
+@pytest.mark.parametrize("z", [0.0, 1e-2])
+@pytest.mark.parametrize("biased", [False, True])
+def test_bias_cap_and_z_equal_autograd(chunk_bytes, biased, z, cap):
+    x, weight, targets = case(40, 8, 50)
+    bias = torch.linspace(-1, 1, 50) if biased else None
+    inputs = [t.clone().requires_grad_() for t in (x, weight, bias) if t is not None]
+    plain = [t.double().detach().requires_grad_() for t in inputs]
+    logits = plain[0] @ plain[1].t() + (plain[2] if biased else 0.0)
+    logits = cap * torch.tanh(logits / cap) if cap else logits
+    each = F.cross_entropy(logits, targets, reduction="none")
+    (each.sum() + z * logits.logsumexp(1).square().sum()).backward()
+    head = loss.Head(inputs[2] if biased else None, cap, z)
+    losses = torch.empty(40)
+    value = loss.cross_entropy_sum(inputs[0], inputs[1], targets, losses, head)
+    value.backward()
+    for ours, theirs in zip(inputs, plain, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(losses.double(), each.detach(), atol=1e-5, rtol=1e-5)
+    alone = loss.token_losses(x, weight, targets, loss.Head(bias, cap, z))
+    torch.testing.assert_close(alone, losses, atol=1e-5, rtol=1e-5)
+
+
 def test_several_chunks_were_really_used(monkeypatch):
     monkeypatch.setattr(loss, "CHUNK_BYTES", 1)
     assert [len(c) for c in loss._chunks(torch.empty(300, 8), torch.empty(137, 8))[0]][:2] == [

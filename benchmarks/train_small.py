@@ -82,7 +82,7 @@ def theirs(run: Path, recipe: Recipe, seed: int) -> dict[str, float]:
     """The same shape as `transformers` builds and initialises it, in a plain loop."""
     train = recipe.train
     encoder = Encoder(run / "tokenize" / "tokenizer.json")
-    batches = data.open_data(run, train.steps, train.batch_tokens)
+    batches = data.open_data(run, train)
     held_out = data.open_held_out(run, train.evaluate_tokens, encoder)
     shape = recipe.model.shape(encoder.vocab_size)
     config = hf.config(shape, batches.sequence_length, 0, 0, "float32")

@@ -57,10 +57,20 @@ class Recipe:
                 if name not in self.collect.sources:
                     what = f"source '{name}' is not collected{nearest(name, self.collect.sources)}"
                     yield f"{table}.sources.{name}", what, "a source of [collect.sources]"
+        for phase, chosen in self.mix.phases.items():
+            for name in chosen.weights:
+                if name not in self.collect.sources:
+                    what = f"source '{name}' is not collected{nearest(name, self.collect.sources)}"
+                    key = f"mix.phases.{phase}.weights.{name}"
+                    yield key, what, "a source of [collect.sources]"
         row = self.mix.sequence_length
         if self.train.batch_tokens % row:
             what = f"batch_tokens is {self.train.batch_tokens}"
             yield "train.batch_tokens", what, f"a multiple of mix.sequence_length ({row})"
+        for _, length in self.train.sequence_lengths:
+            if length < 1 or row % length:
+                must = f"a divisor of mix.sequence_length ({row})"
+                yield "train.sequence_lengths", f"a length is {length}", must
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

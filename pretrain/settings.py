@@ -6,7 +6,7 @@ A field is declared once, with its default, its meaning and its bounds:
 
 and the same declaration gives the parser, the error messages, the JSON schema for editors and the
 table in docs/RECIPES.md. Supported types: bool, int, float, str, Literal, `T | None`,
-`tuple[T, ...]`, `dict[str, T]`, unions of scalars, and other such dataclasses.
+`tuple[T, ...]`, `tuple[A, B]`, `dict[str, T]`, unions of scalars, and other such dataclasses.
 
 A settings class may define `problems()`, which yields (key, what, must) for impossible
 combinations within it.
@@ -99,6 +99,12 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise recipe_error(path, f"'{path}' is {value!r}", "a list")
+        if arguments[-1] is not Ellipsis:
+            if len(value) != len(arguments):
+                must = f"a list of {len(arguments)} values"
+                raise recipe_error(path, f"'{path}' is {value!r}", must)
+            pairs = enumerate(zip(arguments, value, strict=True))
+            return tuple(_value(a, v, f"{path}[{i}]") for i, (a, v) in pairs)
         return tuple(_value(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
@@ -195,6 +201,10 @@ def _schema_of(hint: Any) -> dict[str, Any]:
     if origin in (types.UnionType, typing.Union):
         options = [_schema_of(a) for a in arguments if a is not type(None)]
         return options[0] if len(options) == 1 else {"anyOf": options}
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        entries = [_schema_of(a) for a in arguments]
+        bounds = {"minItems": len(entries), "maxItems": len(entries)}
+        return {"type": "array", "prefixItems": entries} | bounds
     if origin is tuple:
         return {"type": "array", "items": _schema_of(arguments[0])}
     if origin is dict:

@@ -33,6 +33,31 @@ def test_recipes_of_the_house_are_valid(path):
         (MINIMAL, ["train.batch_tokens=1000"], "a multiple of mix.sequence_length (1024)"),
         (MINIMAL, ["mix.sources.b.weight=1"], "source 'b' is not collected"),
         (MINIMAL, ["mix.sources.a.weight=-1"], "'mix.sources.a.weight' is -1.0; must be > 0"),
+        (MINIMAL, ["mix.temperature=0"], "'mix.temperature' is 0.0; must be > 0"),
+        (MINIMAL, ["mix.phases.x.weights.a=1"], "'mix.phases.x.share' is missing"),
+        (MINIMAL, ["mix.phases.x.share=0.9"], "shares add up to 0.9; must be 1"),
+        (MINIMAL, ["mix.phases.x.share=1", "mix.phases.x.weights.b=1"], "mix.phases.x.weights.b"),
+        (MINIMAL, ["mix.phases.x.share=1", "mix.phases.x.weights.a=-1"], "must be >= 0 and finite"),
+        (MINIMAL, ["mix.phases.x.share=1", "mix.phases.x.weights.a=nan"], "must be >= 0"),
+        (
+            MINIMAL,
+            ["train.sequence_lengths=[[1, 100]]"],
+            "must be a divisor of mix.sequence_length",
+        ),
+        (MINIMAL, ["train.sequence_lengths=[[1, 0]]"], "a length is 0; must be a divisor"),
+        (MINIMAL, ["train.sequence_lengths=[[0.5, 256]]"], "above 0, and add up to 1"),
+        (MINIMAL, ["train.sequence_lengths=[[nan, 256]]"], "above 0, and add up to 1"),
+        (MINIMAL, ["train.sequence_lengths=[[1]]"], "must be a list of 2 values"),
+        (
+            MINIMAL,
+            ["train.sequence_lengths=[[1, 2.5]]"],
+            "sequence_lengths[0][1]' is 2.5; must be a",
+        ),
+        (MINIMAL, ["train.batch_ramp=[[0.5, 0.5], [0.5, 0.7]]"], "must be above 0, rising to 1"),
+        (MINIMAL, ["train.batch_ramp=[[0.5, 1.5], [0.5, 1]]"], "must be above 0, rising to 1"),
+        (MINIMAL, ["train.batch_ramp=[[0.5, nan], [0.5, 1]]"], "must be above 0, rising to 1"),
+        (MINIMAL, ["train.batch_ramp=[[0.5, 0], [0.5, 1]]"], "must be above 0, rising to 1"),
+        (MINIMAL, ["train.batch_ramp=[[1.5, 1]]"], "above 0, and add up to 1"),
         (MINIMAL, ["model.size=8bb"], "(did you mean '8b'?)"),
         (MINIMAL, ["model.heads=7"], "model: "),
         (MINIMAL, ["model.tied=true", "model.embedding_norm=true"], "tied = false"),
@@ -63,6 +88,20 @@ def test_overrides_are_toml_values(tmp_path):
     assert loaded.train.prompts == ("a",)
     assert loaded.name == "other"
     assert loaded.model.qk_norm is False
+
+
+def test_phases_keep_their_order_and_schedules_their_values(tmp_path):
+    loaded = tiny_recipe(
+        tmp_path, "mix.phases.z.share=0.75", "mix.phases.a={share = 0.25, weights = {prose = 2}}",
+        "train.sequence_lengths=[[0.5, 16], [0.5, 32]]", "train.batch_ramp=[[0.1, 0.5], [0.9, 1]]",
+    )  # fmt: skip
+    assert list(loaded.mix.phases) == ["z", "a"]
+    assert loaded.mix.phases["a"].weights == {"prose": 2.0}
+    assert loaded.train.sequence_lengths == ((0.5, 16), (0.5, 32))
+    table = json.loads(json.dumps(settings.resolved(loaded)))
+    assert recipe.from_resolved(table) == loaded
+    assert list(recipe.from_resolved(table).mix.phases) == ["z", "a"]
+    jsonschema.validate({"mix": table["mix"]}, recipe.schema() | {"required": []})
 
 
 @pytest.mark.parametrize("override", ["train.steps", "=3", "train.=3"])

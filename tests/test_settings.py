@@ -25,6 +25,7 @@ class Outer:
     mode: Literal["fast", "exact"] = setting("fast", "how")
     paths: str | tuple[str, ...] = setting((), "where")
     limit: int | None = setting(None, "at most", low=1)
+    pairs: tuple[tuple[float, int], ...] = setting((), "a share and a count")
     on: bool = setting(False, "whether")
     inner: Inner = setting(Inner(), "more")
     parts: dict[str, Inner] = setting({}, "many")
@@ -47,6 +48,11 @@ class Outer:
         ({"name": "a", "mode": "slow"}, "must be one of 'fast', 'exact'"),
         ({"name": "a", "paths": 3}, "must be a string or a list"),
         ({"name": "a", "paths": ["a", 3]}, "'o.paths[1]' is 3; must be a string"),
+        (
+            {"name": "a", "pairs": [[1, 2, 3]]},
+            "'o.pairs[0]' is [1, 2, 3]; must be a list of 2 values",
+        ),
+        ({"name": "a", "pairs": [[1, 2.5]]}, "'o.pairs[0][1]' is 2.5; must be a whole number"),
         ({"name": "a", "on": "yes"}, "must be true or false"),
         ({"name": "a", "inner": 3}, "'o.inner' is 3; must be a table"),
         ({"name": "a", "inner": {"weight": 0}}, "'o.inner.weight' is 0.0; must be > 0"),

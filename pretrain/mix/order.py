@@ -1,92 +1,135 @@
 """Which window is training sample number n: a pure function of the seed and n.
 
-    n ──block schedule──▶ (source, j-th sample of that source)
+    n ──phase──▶ n-th sample of the phase
+      ──tree of splits──▶ (source, j-th sample of that source, earlier phases counted)
       ──epoch = j // windows, position = j % windows──▶ permutation keyed by (seed, source, epoch)
       ──▶ window
 
-The schedule goes in blocks of 65,536 samples in which every source has its exact share (largest
-remainder, at least one) spread evenly: its k-th sample lies somewhere in the k-th of as many equal
-stretches, drawn anew for each block. So after any number of samples each source has had its share
-to within a sample or two, and a longer run begins with the same samples as a shorter one. The
-permutation is a Feistel network with cycle walking (a format-preserving cipher: Black and Rogaway
-2002), evaluated for any position alone: no shuffle buffer, no stored order, nothing to save but one
-integer.
+A split sends n samples to two groups of sources as evenly as integers allow: ⌊n·a/(a+b) + ½⌋ go to
+the first (a line drawn in pixels: Bresenham 1965), so both which way sample n goes and how many
+went that way before it are one division each. The first group of a split is the largest sources
+that make up a third of it. So a group below a split has at most two thirds of it, and after any
+number of samples of a phase each source has its share to within two: a split adds at most ½ to two
+thirds of its parent's error, at most 1½ + ½ in all. The permutation is a Feistel network with cycle
+walking (a format-preserving cipher: Black and Rogaway 2002), evaluated for any position alone: no
+shuffle buffer, no stored order, nothing to save but one integer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pretrain.errors import RecipeError
-
-BLOCK = 65536
+MOST_SAMPLES = 2**32 - 1  # of a run, so that a split's product fits 64 bits
 _ROUNDS = 6
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One source in the mixture: how much there is, and how much of a run it gets."""
+class Phase:
+    """A stretch of the run; the last phase goes on for as long as it is asked."""
 
-    source: str
-    n_windows: int
-    share: float  # of samples, over all sources 1
-    n_samples: int  # in the planned run
-    epochs: float
+    n_samples: int
+    parts: tuple[int, ...]  # by source, in proportion; at most MOST_SAMPLES together
+
+
+@dataclass(frozen=True)
+class _Split:
+    first: "int | _Split"  # a source, or more splits
+    second: "int | _Split"
+    part: int  # of the first
+    whole: int
 
 
 class Order:
     """Sample number → (source, epoch, window), for any number, in any order, on any rank."""
 
-    def __init__(self, windows: Sequence[int], shares: Sequence[float], seed: int) -> None:
+    def __init__(self, windows: Sequence[int], phases: Sequence[Phase], seed: int) -> None:
         self.windows = np.array(windows, dtype=np.int64)
         self.seed = seed
-        self.per_block = _largest_remainder(np.array(shares, dtype=np.float64), BLOCK)
-        self._last: tuple[int, np.ndarray, np.ndarray] | None = None  # the block in use
+        phases = [phase for phase in phases if phase.n_samples]
+        self._trees = [_tree(phase.parts) for phase in phases]
+        self._first = [0]  # sample of each phase
+        self._before = [np.zeros(len(windows), dtype=np.int64)]  # samples of each source before it
+        for phase, tree in zip(phases[:-1], self._trees, strict=False):
+            self._first.append(self._first[-1] + phase.n_samples)
+            counts = _counts(tree, phase.n_samples, len(windows))
+            self._before.append(self._before[-1] + counts)
 
     def samples(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(source, epoch, window) of samples first … first+count, int64 arrays."""
-        numbers = np.arange(first, first + count, dtype=np.int64)
         source = np.empty(count, dtype=np.int64)
         nth = np.empty(count, dtype=np.int64)
-        for block in range(first // BLOCK, (first + count - 1) // BLOCK + 1):
-            here = numbers // BLOCK == block
-            slots, ranks = self._block(block)
-            source[here] = slots[numbers[here] % BLOCK]
-            nth[here] = block * self.per_block[source[here]] + ranks[numbers[here] % BLOCK]
+        ends = [*self._first[1:], first + count]
+        for tree, begin, end, before in zip(
+            self._trees, self._first, ends, self._before, strict=True
+        ):
+            low, high = max(first, begin), min(first + count, end)
+            if low < high:
+                here = slice(low - first, high - first)
+                source[here], nth[here] = _draw(tree, np.arange(low - begin, high - begin))
+                nth[here] += before[source[here]]
         epoch = nth // self.windows[source]
         position = nth % self.windows[source]
         window = np.empty(count, dtype=np.int64)
         for s in np.unique(source):
             for e in np.unique(epoch[source == s]):
-                here = (source == s) & (epoch == e)
+                chosen = (source == s) & (epoch == e)
                 key = _mix(self.seed, 1, int(s), int(e))
-                window[here] = permute(position[here], int(self.windows[s]), key)
+                window[chosen] = permute(position[chosen], int(self.windows[s]), key)
         return source, epoch, window
 
     def seen(self, n_samples: int) -> np.ndarray:
-        """Samples of each source among the first `n_samples`."""
-        blocks, rest = divmod(n_samples, BLOCK)
-        counts = blocks * self.per_block
-        if rest:
-            counts = counts + np.bincount(self._block(blocks)[0][:rest], minlength=len(counts))
-        return counts
+        """Samples of each source among the first `n_samples`, int64; no sample is drawn."""
+        phase = max(i for i, first in enumerate(self._first) if first <= n_samples)
+        n = n_samples - self._first[phase]
+        return self._before[phase] + _counts(self._trees[phase], n, len(self.windows))
 
-    def _block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """(source, rank among its source) of each of a block's positions."""
-        if self._last is None or self._last[0] != block:
-            ranks = np.concatenate([np.arange(n) for n in self.per_block])
-            slots = np.repeat(np.arange(len(self.per_block)), self.per_block)
-            noise = [
-                _scramble(np.arange(n, dtype=np.uint64) ^ np.uint64(_mix(self.seed, 0, block, s)))
-                for s, n in enumerate(self.per_block.tolist())
-            ]
-            within = np.concatenate(noise).astype(np.float64) / 2**64
-            place = (ranks + within) / self.per_block[slots]
-            order = np.argsort(place, kind="stable")
-            self._last = (block, slots[order], ranks[order])
-        return self._last[1], self._last[2]
+
+def _tree(parts: Sequence[int]) -> int | _Split:
+    """Splits over the sources that have a part."""
+
+    def grow(sources: list[int]) -> int | _Split:  # the largest first
+        if len(sources) == 1:
+            return sources[0]
+        whole, part, n = sum(parts[s] for s in sources), 0, 0
+        while 3 * part < whole:
+            part, n = part + parts[sources[n]], n + 1
+        return _Split(grow(sources[:n]), grow(sources[n:]), part, whole)
+
+    return grow(sorted((s for s, part in enumerate(parts) if part), key=lambda s: -parts[s]))
+
+
+def _draw(tree: int | _Split, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(source, rank among its source) of the n-th samples under a tree."""
+    source, rank = np.empty((2, len(n)), dtype=np.int64)
+    left = [(tree, np.arange(len(n)), n.astype(np.uint64))]
+    while left:
+        node, which, n = left.pop()
+        if isinstance(node, int):
+            source[which], rank[which] = node, n
+        elif len(which):
+            part, whole = np.uint64(node.part), np.uint64(node.whole)
+            before = (n * part + whole // np.uint64(2)) // whole
+            after = ((n + np.uint64(1)) * part + whole // np.uint64(2)) // whole
+            first = after > before
+            left.append((node.first, which[first], before[first]))
+            left.append((node.second, which[~first], (n - before)[~first]))
+    return source, rank
+
+
+def _counts(tree: int | _Split, n: int, n_sources: int) -> np.ndarray:
+    """Samples of each source among the first n under a tree."""
+    counts = np.zeros(n_sources, dtype=np.int64)
+    left = [(tree, n)]
+    while left:
+        node, n = left.pop()
+        if isinstance(node, int):
+            counts[node] = n
+        else:
+            before = (n * node.part + node.whole // 2) // node.whole
+            left += [(node.first, before), (node.second, n - before)]
+    return counts
 
 
 def permute(position: np.ndarray, n: int, key: int) -> np.ndarray:
@@ -124,70 +167,3 @@ def _mix(*values: int) -> int:
     for value in values:
         state = _scramble(state ^ np.uint64(value & 0xFFFFFFFFFFFFFFFF))
     return int(state[0])
-
-
-def _largest_remainder(shares: np.ndarray, total: int) -> np.ndarray:
-    exact = shares / shares.sum() * total
-    counts = np.maximum(np.floor(exact).astype(np.int64), 1)
-    while (rest := total - int(counts.sum())) != 0:
-        step = 1 if rest > 0 else -1
-        need = np.argsort(-step * (exact - counts), kind="stable")
-        need = need[counts[need] + step >= 1]
-        counts[need[: abs(rest)]] += step
-    return counts
-
-
-def plan(
-    windows: Mapping[str, int],
-    weights: Mapping[str, float | None],
-    caps: Mapping[str, float | None],
-    n_samples: int,
-) -> list[Plan]:
-    """Each source's share of a run of `n_samples`.
-
-    Sources without a weight share in proportion to their windows. A source whose epochs would
-    exceed its cap gets what the cap allows, and the others the rest in proportion.
-    """
-    names = [name for name in windows if windows[name] > 0]
-    total = sum(windows[name] for name in names)
-    given = sum(weights.get(n) or 0.0 for n in names)
-    share = {n: weights.get(n) or windows[n] / total for n in names}
-    if given and any(weights.get(n) is None for n in names):
-        # A weight of its own is a share; what has none divides the rest by size.
-        unweighted = sum(windows[n] for n in names if weights.get(n) is None)
-        rest = 1.0 - given
-        if rest <= 0:
-            raise RecipeError(
-                f"mix: weights add up to {given:g} while other sources have none; must be below 1, "
-                "or give every source a weight (recipe key mix.sources)"
-            )
-        share = {n: weights.get(n) or rest * windows[n] / unweighted for n in names}
-    scale = sum(share.values())
-    share = {n: value / scale for n, value in share.items()}
-    fixed: dict[str, float] = {}
-    while True:
-        free = 1.0 - sum(fixed.values())
-        open_share = sum(v for n, v in share.items() if n not in fixed)
-        now = {n: fixed.get(n, free * share[n] / open_share if open_share else 0) for n in names}
-        over = {
-            n: (caps.get(n) or 0) * windows[n] / n_samples
-            for n in names
-            if n not in fixed
-            and caps.get(n)
-            and now[n] * n_samples > (caps.get(n) or 0) * windows[n] * (1 + 1e-9)
-        }
-        if not over:
-            break
-        fixed |= over
-        if len(fixed) == len(names):
-            most = sum(int(f * n_samples) for f in fixed.values())
-            raise RecipeError(
-                f"mix: epoch limits allow {most:,} samples, the run wants {n_samples:,}; must be "
-                "enough: raise mix.sources.*.max_epochs, add data, or lower train.steps "
-                "(recipe key train.steps)"
-            )
-    result = []
-    for n in names:
-        samples = now[n] * n_samples
-        result.append(Plan(n, windows[n], now[n], round(samples), samples / windows[n]))
-    return result

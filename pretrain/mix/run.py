@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pretrain import shards, store
 from pretrain.errors import DataError, recipe_error
 from pretrain.flow import Stage
-from pretrain.mix import order, split, windows
+from pretrain.mix import shares, split, windows
 from pretrain.tokenize import token_shards
 
 
@@ -68,22 +68,29 @@ def run(stage: Stage) -> dict[str, Any]:
     mixture = {
         "seed": stage.recipe.seed,
         "sequence_length": settings.sequence_length,
+        "temperature": settings.temperature,
+        "phases": [
+            {"name": name, "share": phase.share, "weights": phase.weights}
+            for name, phase in settings.phases.items()
+        ],
         "sources": sources,
     }
     store.write_json(stage.output("mixture.json"), mixture)
-    _say_plan(stage, mixture)
     keys = ("documents", "tokens", "held_out_documents", "held_out_tokens", "windows")
-    return {key: sum(row[key] for row in sources.values()) for key in keys}
+    counts = {key: sum(row[key] for row in sources.values()) for key in keys}
+    return counts | {"plan": _say_plan(stage, mixture)}
 
 
-def plan_of(mixture: dict[str, Any], n_samples: int) -> list[order.Plan]:
+def plan_of(mixture: dict[str, Any], n_samples: int) -> list[shares.Plan]:
     """Shares and epochs of each source in a run of `n_samples` windows."""
     rows = mixture["sources"]
-    return order.plan(
+    return shares.plan(
         {s: r["windows"] for s, r in rows.items()},
         {s: r["weight"] for s, r in rows.items()},
         {s: r["max_epochs"] for s, r in rows.items()},
         n_samples,
+        mixture["temperature"],
+        [shares.Phase(**phase) for phase in mixture["phases"]] or shares.WHOLE,
     )
 
 
@@ -103,12 +110,21 @@ def _documents(stage: Stage) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _say_plan(stage: Stage, mixture: dict[str, Any]) -> None:
-    train = stage.recipe.train
-    n_samples = train.steps * train.batch_tokens // mixture["sequence_length"]
-    for row in plan_of(mixture, n_samples):
+def _say_plan(stage: Stage, mixture: dict[str, Any]) -> dict[str, Any]:
+    """The plan of the run as the recipe is now, said and returned; training makes it anew."""
+    n_samples = stage.recipe.train.n_samples(mixture["sequence_length"])
+    rows = plan_of(mixture, n_samples)
+    names = [phase["name"] for phase in mixture["phases"]]
+    for row in rows:
         flag = "  repeats beyond four epochs give little (Muennighoff et al. 2023)"
+        phases = "".join(f", {n:,} in {name}" for name, n in zip(names, row.by_phase, strict=False))
         stage.say(
-            f"{row.source}: {100 * row.share:.1f} % of samples, {row.epochs:.2f} epochs of "
-            f"{row.n_windows:,} windows{flag if row.epochs > 4 else ''}"
+            f"{row.source}: {100 * row.share:.1f} % of samples{phases}, {row.epochs:.2f} epochs of "
+            f"{row.n_windows:,} windows{flag if row.epochs > shares.MANY_EPOCHS else ''}"
         )
+    return {
+        "samples": n_samples,
+        "by_source": {r.source: {"samples": r.n_samples, "epochs": r.epochs} for r in rows},
+        "by_phase": {name: {r.source: r.by_phase[i] for r in rows} for i, name in enumerate(names)},
+        "beyond_four_epochs": [r.source for r in rows if r.epochs > shares.MANY_EPOCHS],
+    }

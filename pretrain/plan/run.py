@@ -50,30 +50,35 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     if device.type == "cpu":
         torch.set_num_threads(train.threads or os.cpu_count() or 1)
     dtype = product_dtype(train.precision, device)
-    micro = min(train.batch_tokens, max(length, train.micro_batch_tokens // length * length))
-    flops_per_token = count.flops_per_token(shape, length)
-    n_micro = train.batch_tokens // micro
-    parts = step_parts(shape, length, micro, n_micro, train.optimizer, dtype, device)
+    tokens, flops, largest = 0, 0, 0
+    totals: dict[str, float] = {}  # seconds of the whole run by part
+    for stretch in train.stretches(length):
+        batch, row = stretch.windows * length, stretch.length
+        micro = min(batch, max(row, train.micro_batch_tokens // row * row))
+        parts = step_parts(shape, row, micro, batch // micro, train.optimizer, dtype, device)
+        totals = {part: totals.get(part, 0) + stretch.steps * s for part, s in parts.items()}
+        tokens += stretch.steps * batch
+        flops += stretch.steps * batch * count.flops_per_token(shape, row)
+        largest = max(largest, micro)
     memory = count.state_bytes(shape, train.optimizer) | {
-        "activations": activation_bytes(shape, micro, dtype)
+        "activations": activation_bytes(shape, largest, dtype)
     }
-    tokens = train.steps * train.batch_tokens
-    seconds = train.steps * sum(parts.values())
+    seconds = sum(totals.values())
     return {
         "parameters": count.n_parameters(shape),
         "parameters_by_part": count.parameters(shape),
         "tokens": tokens,
         "tokens_per_parameter": tokens / count.n_parameters(shape),
-        "flops_per_token": flops_per_token,
-        "flops": tokens * flops_per_token,
+        "flops_per_token": round(flops / tokens),  # the mean, where row lengths change
+        "flops": flops,
         "convention": count.CONVENTION,
         "precision": str(dtype).removeprefix("torch."),
         "device": str(device),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "step_seconds": parts,
+        "step_seconds": {part: s / train.steps for part, s in totals.items()},
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
-        "flops_per_second": tokens * flops_per_token / seconds,
+        "flops_per_second": flops / seconds,
         "bytes_by_part": memory,
         "bytes": sum(memory.values()),
         "kwh": seconds * (os.cpu_count() or 1) * recipe.plan.watts_per_core / 3.6e6,

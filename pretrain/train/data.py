@@ -9,38 +9,97 @@ import xxhash
 from torch import Tensor
 
 from pretrain import shards, store
+from pretrain.errors import DataError
 from pretrain.mix import windows
-from pretrain.mix.order import Order, Plan
+from pretrain.mix.order import Order
 from pretrain.mix.run import plan_of
+from pretrain.mix.shares import Plan, order_of
 from pretrain.tokenize.encode import Encoder
+from pretrain.train.settings import Settings, Stretch
 
 
 @dataclass
 class Data:
-    """The training order over the token shards of a run."""
+    """The training order over the token shards of a run.
+
+    A sample is a window of `sequence_length` tokens; a step's rows are its samples, whole or cut.
+    """
 
     order: Order
     plan: list[Plan]
     streams: list[windows.Stream]
     sequence_length: int
-    batch_rows: int
+    stretches: list[Stretch]
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """(rows of sequence_length + 1 tokens, source of each row) of a whole step."""
-        source, _, window = self.order.samples(step * self.batch_rows, self.batch_rows)
-        return windows.rows(self.streams, source, window, self.sequence_length), source
+        """(rows of the step's length + 1 tokens, source of each row) of a whole step."""
+        source, _, window = self._samples(step)
+        rows = windows.rows(self.streams, source, window, self.sequence_length)
+        return cut(rows, source, self.length(step))
+
+    def length(self, step: int) -> int:
+        """Tokens that each row of a step trains on."""
+        return self._stretch(step).length
+
+    def n_tokens(self, step: int) -> int:
+        """Tokens that a step trains on, over all ranks."""
+        return self._stretch(step).windows * self.sequence_length
+
+    def samples_before(self, step: int) -> int:
+        """Samples of all steps before one."""
+        stretch = self._stretch(step)
+        before = sum(s.steps * s.windows for s in self.stretches if s.first < stretch.first)
+        return before + (step - stretch.first) * stretch.windows
+
+    def tokens_before(self, step: int) -> int:
+        """Tokens of all steps before one."""
+        return self.samples_before(step) * self.sequence_length
+
+    @property
+    def batch_rows(self) -> int:
+        """Samples of a batch at its largest."""
+        return max(s.windows for s in self.stretches)
+
+    @property
+    def fewest_rows(self) -> int:
+        """Rows of the smallest batch."""
+        return min(s.windows * (self.sequence_length // s.length) for s in self.stretches)
+
+    def count(self, step: int, source: np.ndarray) -> np.ndarray:
+        """Samples of each source in the rows of a step."""
+        pieces = self.sequence_length // self.length(step)
+        return np.bincount(source, minlength=len(self.plan)) // pieces
+
+    def seen(self, n_samples: np.ndarray) -> dict[str, int]:
+        """Samples by source, as counted while the run trained on them.
+
+        Raises: DataError where they are not those planned.
+        """
+        seen = {p.source: int(n) for p, n in zip(self.plan, n_samples, strict=True)}
+        planned = {p.source: p.n_samples for p in self.plan}
+        if seen != planned:
+            raise DataError(
+                f"train: trained on samples by source {seen}; must be as planned, {planned}: the "
+                "order and the plan disagree, which is a fault of this program; please report it "
+                "with mix/mixture.json and the recipe"
+            )
+        return seen
 
     def sample_hash(self, step: int) -> str:
         """A hash of which windows the step trains on, in order."""
-        samples = self.order.samples(step * self.batch_rows, self.batch_rows)
-        return xxhash.xxh3_64_hexdigest(np.stack(samples).tobytes())
+        return xxhash.xxh3_64_hexdigest(np.stack(self._samples(step)).tobytes())
+
+    def _stretch(self, step: int) -> Stretch:
+        return [s for s in self.stretches if s.first <= step][-1]
+
+    def _samples(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.order.samples(self.samples_before(step), self._stretch(step).windows)
 
 
-def open_data(run_folder: Path, steps: int, batch_tokens: int) -> Data:
+def open_data(run_folder: Path, settings: Settings) -> Data:
     mixture = store.read_json(run_folder / "mix" / "mixture.json")
     length = mixture["sequence_length"]
-    batch_rows = batch_tokens // length
-    plan = plan_of(mixture, steps * batch_rows)
+    plan = plan_of(mixture, settings.n_samples(length))
     streams = [
         windows.open_stream(
             run_folder / "mix" / "spans" / f"{row.source}.parquet",
@@ -48,8 +107,19 @@ def open_data(run_folder: Path, steps: int, batch_tokens: int) -> Data:
         )
         for row in plan
     ]
-    order = Order([r.n_windows for r in plan], [r.share for r in plan], mixture["seed"])
-    return Data(order, plan, streams, length, batch_rows)
+    order = order_of(plan, mixture["seed"])
+    return Data(order, plan, streams, length, settings.stretches(length))
+
+
+def cut(rows: np.ndarray, source: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each row of tokens in pieces of `length` + 1, and each piece's source.
+
+    The last token of a piece, its last target, is the first of the next: every token that was a
+    target of a row is a target of one piece.
+    """
+    pieces = (rows.shape[1] - 1) // length
+    starts = np.arange(pieces)[:, None] * length + np.arange(length + 1)
+    return rows[:, starts].reshape(-1, length + 1), np.repeat(source, pieces)
 
 
 def slice_of(n_rows: int, rank: int, size: int) -> slice:

@@ -52,10 +52,10 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
         torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // world.size))
     dtype = product_dtype(settings.precision, device)
     encoder = Encoder(run_folder / "tokenize" / "tokenizer.json")
-    data = open_data(run_folder, settings.steps, settings.batch_tokens)
-    if data.batch_rows < world.size:
+    data = open_data(run_folder, settings)
+    if data.fewest_rows < world.size:
         raise RecipeError(
-            f"train: a batch of {data.batch_rows} rows is shared by {world.size} ranks; must be "
+            f"train: a batch of {data.fewest_rows} rows is shared by {world.size} ranks; must be "
             "at least one row each (recipe key train.batch_tokens)"
         )
     shape = recipe.model.shape(encoder.vocab_size)
@@ -71,9 +71,8 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
             f"{data.batch_rows} x {data.sequence_length} tokens on {world.size} x {device.type}, "
             f"{str(dtype).removeprefix('torch.')}" + (f", from step {start:,}" if start else ""),
         )
-    n_tokens = data.batch_rows * data.sequence_length
-    flops = count.flops_per_token(shape, data.sequence_length)
-    micro_rows = max(1, settings.micro_batch_tokens // data.sequence_length)
+    seen = data.order.seen(data.samples_before(start))
+    held_rows = max(1, settings.micro_batch_tokens // data.sequence_length)
     skipped = 0
     note = ""
     stop = StopRequest()
@@ -81,6 +80,9 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
         for step in range(start, settings.steps):
             began = time.perf_counter()
             rows, source = data.batch(step)
+            n_tokens = data.n_tokens(step)
+            micro_rows = max(1, settings.micro_batch_tokens // data.length(step))
+            seen += data.count(step, source)
             mine = slice_of(len(rows), world.rank, world.size)
             tokens = torch.from_numpy(rows[mine]).to(device)
             sources = torch.from_numpy(source[mine]).to(device)
@@ -127,15 +129,16 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
             if leader:
                 seconds = time.perf_counter() - began
                 _metrics(folder, done, data, sums, float(norm), rate, finite, n_tokens)
+                flops = count.flops_per_token(shape, data.length(step))
                 note = f"loss {mean_loss:.3f}, {n_tokens / seconds:,.0f} tokens/s{_held_note(note)}"
                 advance(done, note)
                 if last or done % settings.evaluate_every == 0:
-                    note = _look(model, held_out, folder, done, dtype, micro_rows) + note
+                    note = _look(model, held_out, folder, done, dtype, held_rows) + note
                 if last or done % settings.sample_every == 0:
                     _sample(model, encoder, recipe, folder, done)
                 looked = time.perf_counter()
                 if last or wanted > 0 or done % settings.checkpoint_every == 0:
-                    state = {"key": key, "tokens": done * n_tokens, "loss": mean_loss}
+                    state = {"key": key, "tokens": data.tokens_before(done), "loss": mean_loss}
                     checkpoint.save(
                         folder / "checkpoints", done, parameters, optimizer.state, state
                     )
@@ -144,17 +147,19 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
                        time.perf_counter() - looked, n_tokens, flops)  # fmt: skip
             if wanted > 0 and not last:
                 raise Stopped(f"train: stopped after step {done:,}, saved; run again to go on")
-    n_samples = settings.steps * data.batch_rows
-    seen = data.order.seen(n_samples).tolist()
+    counted = data.seen(seen)
     return {
         "steps": settings.steps,
-        "tokens": settings.steps * n_tokens,
-        "samples": n_samples,
+        "tokens": data.tokens_before(settings.steps),
+        "samples": data.samples_before(settings.steps),
         "parameters": count.n_parameters(shape),
-        "flops": settings.steps * n_tokens * flops,
+        "flops": sum(
+            s.steps * data.n_tokens(s.first) * count.flops_per_token(shape, s.length)
+            for s in data.stretches
+        ),
         "planned": {row.source: row.n_samples for row in data.plan},
-        "seen": {row.source: n for row, n in zip(data.plan, seen, strict=True)},
-        "epochs": {r.source: n / r.n_windows for r, n in zip(data.plan, seen, strict=True)},
+        "seen": counted,
+        "epochs": {row.source: counted[row.source] / row.n_windows for row in data.plan},
     }
 
 
@@ -194,7 +199,7 @@ def _metrics(
     losses, counts = sums.double().cpu().tolist()
     line: dict[str, Any] = {
         "step": step,
-        "tokens": step * n_tokens,
+        "tokens": data.tokens_before(step),
         "loss": sum(losses) / n_tokens,
         "loss_by_source": {
             row.source: loss / n

@@ -2,9 +2,34 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate, pairwise
+from typing import Literal, TypeVar
 
 from pretrain.settings import setting
+
+T = TypeVar("T", int, float)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps in a row with one row length and one batch size."""
+
+    first: int
+    steps: int
+    length: int  # tokens of a row
+    windows: int  # of mix.sequence_length tokens in a batch
+
+
+def _borders(schedule: tuple[tuple[float, T], ...], steps: int) -> list[tuple[int, T]]:
+    """(first step, value) of each entry that gets a step."""
+    sums = list(accumulate(share for share, _ in schedule))
+    ends = [round(end / sums[-1] * steps) for end in sums]
+    begins = [0, *ends[:-1]]
+    return [
+        (begin, value)
+        for begin, end, (_, value) in zip(begins, ends, schedule, strict=True)
+        if begin < end
+    ]
 
 
 @dataclass(frozen=True)
@@ -14,6 +39,14 @@ class Settings:
     micro_batch_tokens: int = setting(
         16384, "tokens per forward and backward pass on one rank; less takes less memory", low=8
     )
+    sequence_lengths: tuple[tuple[float, int], ...] = setting(
+        (), "[share of the steps, tokens of a row], in order; windows of mix.sequence_length are "
+        "cut into equal rows, so a step trains on the same tokens; empty: whole windows",
+    )  # fmt: skip
+    batch_ramp: tuple[tuple[float, float], ...] = setting(
+        (), "[share of the steps, share of batch_tokens], in order, rising to 1; a batch is whole "
+        "windows, one at least; empty: batch_tokens from the start",
+    )  # fmt: skip
     optimizer: Literal["adamw", "muon"] = setting(
         "muon", "muon: orthogonalised momentum for the layers' matrices, AdamW for the rest"
     )
@@ -45,7 +78,37 @@ class Settings:
     sample_tokens: int = setting(48, "tokens per generated sample", low=1)
     prompts: tuple[str, ...] = setting((), "what the samples start from")
 
+    def stretches(self, window: int) -> list[Stretch]:
+        """The run in stretches of equal batches. window: mix.sequence_length."""
+        lengths = _borders(self.sequence_lengths or ((1.0, window),), self.steps)
+        sizes = _borders(self.batch_ramp or ((1.0, 1.0),), self.steps)
+        whole = self.batch_tokens // window
+        return [
+            Stretch(
+                first,
+                end - first,
+                [length for begin, length in lengths if begin <= first][-1],
+                max(1, round([size for begin, size in sizes if begin <= first][-1] * whole)),
+            )
+            for first, end in pairwise(sorted({*(b for b, _ in lengths + sizes), self.steps}))
+        ]
+
+    def n_samples(self, window: int) -> int:
+        """Windows that the whole run trains on."""
+        return sum(stretch.steps * stretch.windows for stretch in self.stretches(window))
+
+    def _unequal_batches(self) -> Iterator[tuple[str, str, str]]:
+        for key in ("sequence_lengths", "batch_ramp"):
+            shares = [share for share, _ in getattr(self, key)]
+            if shares and not (min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):
+                yield key, f"its shares of the steps are {shares}", "above 0, and add up to 1"
+        sizes = [size for _, size in self.batch_ramp]
+        rising = all(a <= b for a, b in pairwise([0.0, *sizes])) and 0 not in sizes
+        if sizes and not (rising and sizes[-1] == 1):
+            yield "batch_ramp", f"its shares of batch_tokens are {sizes}", "above 0, rising to 1"
+
     def problems(self) -> Iterator[tuple[str, str, str]]:
+        yield from self._unequal_batches()
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             what = f"warmup {self.warmup} + decay {self.decay} exceed 1"
             yield "decay", what, "at most 1 - train.warmup"

@@ -11,7 +11,7 @@ import pytest
 
 from pretrain import shards, store
 from pretrain.errors import DataError, RecipeError
-from pretrain.mix import order, windows
+from pretrain.mix import shares, windows
 from pretrain.mix.run import plan_of
 
 from ..conftest import run_stages, tiny_recipe
@@ -197,8 +197,30 @@ def test_weights_and_caps_reach_the_order(tokenized):
     )
     plans = {p.source: p for p in plan_of(mixture, 200)}
     assert plans["code"].share == pytest.approx(0.75)
-    table = order.Order([p.n_windows for p in plans.values()], [p.share for p in plans.values()], 5)
-    assert table.seen(order.BLOCK).tolist() == [3 * order.BLOCK // 4, order.BLOCK // 4]
+    assert shares.order_of(list(plans.values()), 5).seen(200).tolist() == [150, 50]
+
+
+def test_phases_and_temperature_reach_the_order_and_the_manifest(tokenized):
+    folder = tokenized(
+        "mix.temperature=2", "mix.phases.main.share=0.75", "mix.phases.annealing.share=0.25",
+        "mix.phases.annealing.weights={prose = 3, code = 1}", "mix.sources.code.max_epochs=50",
+    )  # fmt: skip
+    mixture = store.read_json(folder / "mixture.json")
+    plans = {p.source: p for p in plan_of(mixture, 96)}
+    assert (plans["prose"].by_phase[1], plans["code"].by_phase[1]) == (18, 6)
+    roots = {s: row["windows"] ** 0.5 for s, row in mixture["sources"].items()}
+    wanted = 72 * roots["code"] / sum(roots.values())
+    assert plans["code"].by_phase[0] == pytest.approx(wanted, abs=1)
+    plan = store.read_json(folder / "manifest.json")["counts"]["plan"]
+    assert plan["samples"] == 96
+    assert plan["by_phase"]["annealing"] == {"code": 6, "prose": 18}
+    assert plan["by_source"]["code"]["samples"] == plans["code"].n_samples
+    assert plan["beyond_four_epochs"] == []
+
+
+def test_more_than_four_epochs_are_said(tokenized):
+    counts = store.read_json(tokenized("train.steps=4000").parent / "mix" / "manifest.json")
+    assert counts["counts"]["plan"]["beyond_four_epochs"] == ["code", "prose"]
 
 
 def test_held_out_tokens_is_a_ceiling(tokenized):

@@ -82,6 +82,19 @@ def test_the_forecast_grows_with_the_work(recipe, rates):
     )
 
 
+def test_the_forecast_counts_lengths_and_the_ramp(recipe, rates):
+    one = plan.forecast(recipe)
+    unequal = {"sequence_lengths": ((0.5, 8), (0.5, 32)), "batch_ramp": ((0.5, 0.5), (0.5, 1.0))}
+    other = plan.forecast(replace(recipe, train=replace(recipe.train, **unequal)))
+    assert other["tokens"] == 6 * 128 + 6 * 256
+    shape = recipe.model.shape(512)
+    assert other["flops"] == sum(
+        6 * n * count.flops_per_token(shape, length) for n, length in ((128, 8), (256, 32))
+    )
+    assert other["seconds"] < one["seconds"]
+    assert other["seconds"] == pytest.approx(12 * sum(other["step_seconds"].values()))
+
+
 def saved_bytes(model, tokens):
     """Bytes of the distinct storages that one forward pass keeps for its backward pass."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}

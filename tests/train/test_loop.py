@@ -88,12 +88,61 @@ def test_losses_by_source_average_to_the_loss(tiny_run):
             assert min(values) - 1e-9 <= line["loss"] <= max(values) + 1e-9
 
 
-def test_planned_and_seen_agree(tiny_run):
+def test_planned_and_seen_are_equal(tiny_run):
     result = store.read_json(tiny_run / "train" / "result.json")
     assert sum(result["seen"].values()) == result["samples"] == 12 * 8
-    for source, planned in result["planned"].items():
-        # Within a block the order is drawn at random; over whole blocks shares are exact.
-        assert abs(result["seen"][source] - planned) <= 4 * planned**0.5
+    assert result["seen"] == result["planned"]
+
+
+UNEQUAL = [
+    "train.sequence_lengths=[[0.4, 8], [0.3, 16], [0.3, 32]]",
+    "train.batch_ramp=[[0.5, 0.25], [0.5, 1.0]]",
+]
+
+
+def test_unequal_batches_resume_with_the_same_bits_and_counts(folder, tmp_path, monkeypatch):
+    """Lengths and batch sizes change at steps 5, 6 and 8; killed at step 7, resumed from 4."""
+    recipe = tiny_recipe(tmp_path / "c", *UNEQUAL)
+    straight = tmp_path / "straight"
+    shutil.copytree(folder, straight)
+    whole = train(straight, recipe)
+    real = loop.factor
+
+    def dies(step, settings):
+        if step == 7:
+            raise KeyboardInterrupt
+        return real(step, settings)
+
+    monkeypatch.setattr(loop, "factor", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, recipe)
+    monkeypatch.setattr(loop, "factor", real)
+    assert train(folder, recipe) == whole
+    assert final(folder) == final(straight)
+    lines = [m for m in store.read_lines(folder / "train" / "metrics.jsonl") if "loss" in m]
+    assert [m["tokens"] for m in lines] == [
+        *(64 * step for step in range(1, 7)), *(384 + 256 * step for step in range(1, 7))
+    ]  # fmt: skip
+    assert whole["tokens"] == 384 + 6 * 256 == 32 * whole["samples"]
+    assert whole["seen"] == whole["planned"]
+    assert sum(whole["seen"].values()) == whole["samples"]
+
+
+def test_a_step_of_shorter_rows_has_the_loss_of_its_pieces(folder, tmp_path):
+    """The first step's loss: cut windows, none of whose tokens is left out."""
+    recipe = tiny_recipe(tmp_path / "c", "train.steps=1", "train.sequence_lengths=[[1.0, 8]]")
+    assert train(folder, recipe)["tokens"] == 256
+    line = store.read_lines(folder / "train" / "metrics.jsonl")[0]
+    assert line["loss"] == pytest.approx(torch.tensor(512.0).log().item(), abs=0.1)
+
+
+def test_training_on_other_samples_than_planned_is_an_error(folder, loaded, monkeypatch):
+    real = loop.Data.count
+    monkeypatch.setattr(
+        loop.Data, "count", lambda data, step, source: real(data, step, source) * (step != 5)
+    )
+    with pytest.raises(DataError, match="must be as planned"):
+        train(folder, loaded)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -35,6 +35,15 @@ class Data:
         samples = self.order.samples(step * self.batch_rows, self.batch_rows)
         return xxhash.xxh3_64_hexdigest(np.stack(samples).tobytes())
 
+    def seen(self, ranges: list[list[int]]) -> np.ndarray:
+        """Samples of each source in the steps of some ranges [first, end)."""
+        none = np.zeros(len(self.plan), dtype=np.int64)
+        seen, rows = self.order.seen, self.batch_rows
+        return sum((seen(end * rows) - seen(first * rows) for first, end in ranges), none)
+
+    def by_source(self, counts: np.ndarray) -> dict[str, int]:
+        return {row.source: int(n) for row, n in zip(self.plan, counts, strict=True)}
+
 
 def open_data(run_folder: Path, steps: int, batch_tokens: int) -> Data:
     mixture = store.read_json(run_folder / "mix" / "mixture.json")

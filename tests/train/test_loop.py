@@ -152,7 +152,9 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(folder, loaded, tmp_pa
     shutil.copytree(folder, straight)
     train(straight, loaded)
     shutil.copytree(straight / "train", folder / "train")
-    path = folder / "train" / "checkpoints" / "step-00000012" / "optimizer.safetensors"
+    path = (
+        folder / "train" / "checkpoints" / "step-00000012" / "optimizer-00001-of-00001.safetensors"
+    )
     path.write_bytes(path.read_bytes()[:-1])
     train(folder, loaded)
     assert final(folder) == final(straight)

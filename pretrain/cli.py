@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
             )  # fmt: skip
     status = commands.add_parser("status", help="how far a run is")
     status.add_argument("run", type=Path, metavar="RUN", help="for example runs/laptop")
+    replay = commands.add_parser("replay", help="compute a training step again, bit for bit")
+    replay.add_argument("run", type=Path, metavar="RUN")
+    replay.add_argument("--step", type=int, required=True, metavar="N", help="counted from 1")
     generate = commands.add_parser("generate", help="text from a trained model")
     generate.add_argument("run", type=Path, metavar="RUN", help="run folder or published model")
     generate.add_argument("prompt", metavar="PROMPT")
@@ -120,12 +123,12 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(recipe.schema(), indent=2))
         return 0
-    if arguments.command == "status":
-        return _status(arguments.run)
-    if arguments.command == "audit":
-        return _audit(arguments.run)
+    if arguments.command in ("status", "audit"):
+        return (_status if arguments.command == "status" else _audit)(arguments.run)
     if arguments.command == "trace":
         return _trace(arguments.run, arguments.id)
+    if arguments.command == "replay":
+        return _replay(arguments.run, arguments.step)
     if arguments.command == "generate":
         return _generate(arguments)
     if arguments.command == "report":
@@ -242,6 +245,7 @@ def _trace(run_folder: Path, identity: str) -> int:
 def _status(run_folder: Path) -> int:
     """How far each stage is, and one hash of all that equal runs must have equal."""
     from pretrain import flow, store
+    from pretrain.train import clock
 
     for name, state, counts in flow.status(flow.recorded_recipe(run_folder), run_folder):
         numbers = ", ".join(
@@ -250,8 +254,19 @@ def _status(run_folder: Path) -> int:
             if isinstance(value, int | float)
         )
         print(f"{name:>9}  {state:<12} {numbers}".rstrip())
+    print(clock.render(run_folder / "train" / "clock.jsonl"), end="")
     print(f"{'tree':>9}  {store.hash_json(flow.tree_hash(run_folder))}")
     return 0
+
+
+def _replay(run_folder: Path, step: int) -> int:
+    from pretrain.errors import DataError
+    from pretrain.events import Log
+    from pretrain.train import replay
+
+    rows = replay.replay(run_folder, step, Log())
+    print(replay.render(rows))
+    return 0 if all(a == b for _, a, b in rows) else DataError.exit_code
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -272,13 +287,14 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does: what is complete stays, exit code 75."""
+    """SIGTERM and SIGUSR1 stop as Ctrl-C does: what is complete stays, exit code 75."""
 
     def stop(number: int, frame: types.FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -28,7 +28,7 @@ from pretrain.tasks import Engine, Receipt, Task, run_tasks, valid_receipt
 
 # Files that hold times and machine facts: never hashed, different in every run. README.md is the
 # model card, which states hours and energy.
-CLOCK = ("timing.json", "speed.jsonl", "README.md", "manifest.json")
+CLOCK = ("timing.json", "speed.jsonl", "clock.jsonl", "README.md", "manifest.json")
 
 
 @dataclass(frozen=True)

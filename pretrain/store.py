@@ -25,7 +25,7 @@ import xxhash
 from pretrain.errors import DiskError, LockedError
 
 TEMPORARY = ".tmp-"
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 @contextlib.contextmanager
@@ -89,8 +89,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any, sort: bool = True) -> None:
     """Write JSON; with sorted keys, so that equal values give equal bytes, unless order tells."""
+    write_bytes(path, json_bytes(value, sort))
+
+
+def json_bytes(value: Any, sort: bool = True) -> bytes:
     text = json.dumps(value, indent=1, sort_keys=sort, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    return text.encode() + b"\n"
 
 
 def read_json(path: Path) -> Any:
@@ -129,6 +133,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder so that a crash leaves it whole or gone: renamed first, then removed."""
+    temporary = folder.parent / f"{TEMPORARY}{os.getpid()}-gone-{folder.name}"
+    folder.replace(temporary)
+    _flush(folder.parent)
+    remove(temporary)
+
+
 def move(path: Path, target: Path) -> None:
     """Rename a file or folder durably; an older one at the target is replaced."""
     with disk_errors(target):
@@ -146,7 +158,7 @@ def sweep(folder: Path) -> int:
     return len(leftovers)
 
 
-def hash_bytes(data: bytes) -> str:
+def hash_bytes(data: bytes | memoryview) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
@@ -162,6 +174,15 @@ def hash_file(path: Path) -> str:
         while piece := file.read(1 << 22):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def hash_chunks(path: Path, chunk_bytes: int) -> Iterator[str]:
+    """xxh3-128 of each chunk of a file, from the disk where the system lets go of its copy."""
+    with open(path, "rb") as file:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := file.read(chunk_bytes):
+            yield hash_bytes(chunk)
 
 
 @contextlib.contextmanager

@@ -112,7 +112,7 @@ def _story(records: Records, skipped: list[int], last_step: int | None) -> Marku
     if skipped:
         which = ", ".join(f"{s:,}" for s in skipped[:8]) + (" …" if len(skipped) > 8 else "")
         were = f" {some(len(skipped), 'step')} {'was' if len(skipped) == 1 else 'were'} skipped"
-        text = f"{were} for a loss or gradient that was not finite (step {which})."
+        text = f"{were} for a spike, or a loss or gradient that was not finite (step {which})."
         parts.append(element("strong", text, class_="warning"))
     else:
         parts.append(" No step was skipped.")

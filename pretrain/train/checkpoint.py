@@ -1,32 +1,41 @@
 """Checkpoints: a folder per step, written whole or not at all, verified before use.
 
     checkpoints/step-00000100/
-        model.safetensors       weights, fp32, by parameter name
-        optimizer.safetensors   moments and momentum
-        state.json              step, shape, what the run must not change
-        hashes.json             xxh3-128 of the three, written last
+        model-00001-of-00002.safetensors …        weights, fp32, by parameter name
+        model.safetensors.index.json              which file holds which
+        optimizer-00001-of-00003.safetensors …    moments and momentum, with an index too
+        state.json                                step, health, what the run must not change
+        hashes.json                               xxh3-128 of each 16 MiB of each file, last
 
 The folder is filled under a temporary name and renamed, so a crash leaves the older ones as they
 are. No common format notices a flipped byte (torch.save, safetensors and DCP all load one without a
-word), so hashes are compared before loading; a damaged checkpoint is named and the one before it
-used. The data's position is the step itself. Nothing is ever unpickled.
+word), so hashes, taken from memory before the bytes go to disk, are compared before loading; a
+damaged checkpoint is named, with file and byte range, and the one before it used. The data's
+position follows from the step. Nothing is ever unpickled. Writing in the background: saver.py.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from pretrain import store
 from pretrain.errors import DataError
 
-FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+CHUNK_BYTES = 16 << 20
 
 
-def folder_of(checkpoints: Path, step: int) -> Path:
-    return checkpoints / f"step-{step:08d}"
+def folder_of(checkpoints: Path, step: int, n_rollbacks: int = 0) -> Path:
+    """Where the checkpoint of a step lies; one made by the n-th rollback lies beside the first."""
+    name = f"step-{step:08d}" + (f"-after-{n_rollbacks:04d}" if n_rollbacks else "")
+    return checkpoints / name
+
+
+def step_of(folder: Path) -> int:
+    return int(folder.name.split("-")[1])
 
 
 def save(
@@ -35,35 +44,93 @@ def save(
     model: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
     state: Mapping[str, Any],
+    file_bytes: int = 2 << 30,
 ) -> Path:
-    """Write the checkpoint of a step, durably. Returns its folder."""
-    target = folder_of(checkpoints, step)
+    """Write the checkpoint of a step, durably, in files of about `file_bytes` at most.
+
+    Returns its folder. Memory: one file's bytes beside the tensors.
+    """
+    rollbacks = state.get("health", {}).get("rollbacks", [])
+    made_by = len(rollbacks) if rollbacks and rollbacks[-1]["to"] == step else 0
+    target = folder_of(checkpoints, step, made_by)
     with store.atomic_folder(target) as folder:
-        save_file({n: t.detach().cpu().contiguous() for n, t in model.items()}, folder / FILES[0])
-        save_file({n: t.cpu().contiguous() for n, t in optimizer.items()}, folder / FILES[1])
-        store.write_json(folder / FILES[2], {"step": step, **state})
-        store.write_json(
-            folder / "hashes.json", {name: store.hash_file(folder / name) for name in FILES}
-        )
+        hashes: dict[str, Any] = {}
+        for part, tensors in (("model", model), ("optimizer", optimizer)):
+            files = split(tensors, file_bytes)
+            where: dict[str, str] = {}
+            for i, names in enumerate(files, 1):
+                file = f"{part}-{i:05d}-of-{len(files):05d}.safetensors"
+                data = to_bytes({n: tensors[n].detach().cpu().contiguous() for n in names})
+                hashes[file] = _write(folder / file, data)
+                where |= dict.fromkeys(names, file)
+            total = sum(t.nbytes for t in tensors.values())
+            index = {"metadata": {"total_size": total}, "weight_map": where}
+            hashes[index_of(part)] = _write(folder / index_of(part), store.json_bytes(index))
+        text = store.json_bytes({"step": step, **state})
+        hashes["state.json"] = _write(folder / "state.json", text)
+        store.write_json(folder / "hashes.json", {"chunk_bytes": CHUNK_BYTES, "files": hashes})
     return target
+
+
+def split(tensors: Mapping[str, Tensor], file_bytes: int) -> list[list[str]]:
+    """Names of the tensors of each file: in order, together at most `file_bytes`, at least one."""
+    files: list[list[str]] = [[]]
+    n_bytes = 0
+    for name, tensor in tensors.items():
+        if files[-1] and n_bytes + tensor.nbytes > file_bytes:
+            files.append([])
+            n_bytes = 0
+        files[-1].append(name)
+        n_bytes += tensor.nbytes
+    return files
+
+
+def index_of(part: str) -> str:
+    return f"{part}.safetensors.index.json"
+
+
+def _write(path: Path, data: bytes) -> dict[str, Any]:
+    """Write bytes; what hashes.json says of them."""
+    store.write_bytes(path, data)
+    view = memoryview(data)
+    chunks = [store.hash_bytes(view[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES)]
+    return {"n_bytes": len(data), "chunks": chunks}
+
+
+def names(folder: Path) -> list[str]:
+    """The files of a checkpoint."""
+    return [*sorted(store.read_json(folder / "hashes.json")["files"]), "hashes.json"]
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None where every hash agrees."""
-    hashes = store.read_json_or_none(folder / "hashes.json")
-    if not isinstance(hashes, dict):
+    listed = store.read_json_or_none(folder / "hashes.json")
+    try:
+        chunk_bytes, files = int(listed["chunk_bytes"]), dict(listed["files"])
+        for name, wanted in files.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            n_bytes, there = wanted["n_bytes"], (folder / name).stat().st_size
+            if there != n_bytes:
+                return f"{name} has {there:,} bytes; must have {n_bytes:,}"
+            for i, digest in enumerate(store.hash_chunks(folder / name, chunk_bytes)):
+                if digest != wanted["chunks"][i]:
+                    end = min((i + 1) * chunk_bytes, n_bytes)
+                    span = f"bytes {i * chunk_bytes:,} to {end:,}"
+                    return f"{name} does not have its recorded hash in {span}"
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError):
         return "hashes.json is missing or unreadable"
-    for name in FILES:
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        if hashes.get(name) != store.hash_file(folder / name):
-            return f"{name} does not have its recorded hash"
-    return None
+    needed = [index_of("model"), index_of("optimizer"), "state.json"]
+    return next((f"hashes.json does not list {n}" for n in needed if n not in files), None)
 
 
-def newest(checkpoints: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest undamaged checkpoint; damaged ones are named through `warn` and passed over."""
-    folders = sorted(checkpoints.glob("step-*"), reverse=True)
+def newest(checkpoints: Path, warn: Callable[[str], None], limit: int | None = None) -> Path | None:
+    """The newest undamaged checkpoint, not after step `limit`.
+
+    Damaged ones are named through `warn` and passed over.
+    """
+    found = sorted(checkpoints.glob("step-*"), reverse=True)
+    folders = [f for f in found if limit is None or step_of(f) <= limit]
     for folder in folders:
         problem = damage(folder)
         if problem is None:
@@ -80,13 +147,27 @@ def newest(checkpoints: Path, warn: Callable[[str], None]) -> Path | None:
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     """(model, optimizer, state) of a checkpoint that `newest` returned."""
     return (
-        load_file(folder / FILES[0]),
-        load_file(folder / FILES[1]),
-        store.read_json(folder / FILES[2]),
+        load_part(folder, "model"),
+        load_part(folder, "optimizer"),
+        store.read_json(folder / "state.json"),
     )
 
 
-def prune(checkpoints: Path, keep: int) -> None:
-    """Remove all but the newest `keep`."""
+def load_part(folder: Path, part: str) -> dict[str, Tensor]:
+    """The tensors of 'model' or 'optimizer'."""
+    where = store.read_json(folder / index_of(part))["weight_map"]
+    return {n: t for file in sorted({*where.values()}) for n, t in load_file(folder / file).items()}
+
+
+def prune(checkpoints: Path, keep: int, oldest: int | None = None) -> None:
+    """Remove all but the newest `keep` and those from step `oldest` on."""
     for folder in sorted(checkpoints.glob("step-*"))[:-keep]:
-        store.remove(folder)
+        if oldest is None or step_of(folder) < oldest:
+            store.discard(folder)
+
+
+def remove_after(checkpoints: Path, step: int) -> None:
+    """Remove the checkpoints after a step."""
+    for folder in sorted(checkpoints.glob("step-*"), reverse=True):
+        if step_of(folder) > step:
+            store.discard(folder)

@@ -70,20 +70,29 @@ class Data:
         pieces = self.sequence_length // self.length(step)
         return np.bincount(source, minlength=len(self.plan)) // pieces
 
-    def seen(self, n_samples: np.ndarray) -> dict[str, int]:
-        """Samples by source, as counted while the run trained on them.
+    def check(self, read: np.ndarray, end: int) -> None:
+        """Compare samples by source, as counted while the run read them, with order and plan.
 
-        Raises: DataError where they are not those planned.
+        Raises: DataError where they are not those of the steps before `end`.
         """
-        seen = {p.source: int(n) for p, n in zip(self.plan, n_samples, strict=True)}
-        planned = {p.source: p.n_samples for p in self.plan}
-        if seen != planned:
+        ordered = self.order.seen(self.samples_before(end))
+        planned = np.array([p.n_samples for p in self.plan])
+        is_planned = self.samples_before(end) != planned.sum() or np.array_equal(read, planned)
+        if not (np.array_equal(read, ordered) and is_planned):
             raise DataError(
-                f"train: trained on samples by source {seen}; must be as planned, {planned}: the "
-                "order and the plan disagree, which is a fault of this program; please report it "
-                "with mix/mixture.json and the recipe"
+                f"train: trained on samples by source {self.by_source(read)}; must be as planned, "
+                f"{self.by_source(planned)}: the order and the plan disagree, which is a fault of "
+                "this program; please report it with mix/mixture.json and the recipe"
             )
-        return seen
+
+    def samples_in(self, ranges: list[list[int]]) -> np.ndarray:
+        """Samples of each source in the steps of some ranges [first, end)."""
+        none = np.zeros(len(self.plan), dtype=np.int64)
+        seen, before = self.order.seen, self.samples_before
+        return sum((seen(before(end)) - seen(before(first)) for first, end in ranges), none)
+
+    def by_source(self, counts: np.ndarray) -> dict[str, int]:
+        return {row.source: int(n) for row, n in zip(self.plan, counts, strict=True)}
 
     def sample_hash(self, step: int) -> str:
         """A hash of which windows the step trains on, in order."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from pretrain import flow, store
 from pretrain.errors import DataError
@@ -27,7 +26,7 @@ def load_run(run_folder: Path, device: torch.device | str = "cpu") -> tuple[Tran
     engine = store.read_json(run_folder / "tokenize" / "manifest.json")["counts"]["engine"]
     encoder = Encoder(run_folder / "tokenize" / "tokenizer.json", engine)
     shape = flow.recorded_recipe(run_folder).model.shape(encoder.vocab_size)
-    return from_tensors(shape, load_file(folder / "model.safetensors"), device), encoder
+    return from_tensors(shape, checkpoint.load_part(folder, "model"), device), encoder
 
 
 def from_tensors(

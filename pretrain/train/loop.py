@@ -3,11 +3,13 @@
     for each step:
         rows of the step's global batch, a slice of them on this rank
         loss and gradients, micro-batch by micro-batch; sums over tokens, divided once by all tokens
-        one sum over ranks;  gradient norm, clip, update
-        metrics;  now and then held-out loss, samples, a checkpoint
+        one sum over ranks;  gradient norm;  is the step sound?  clip, update
+        metrics;  back to an older checkpoint after too many spikes
+        now and then held-out loss, samples, a checkpoint
 
 metrics.jsonl and samples.jsonl are pure functions of recipe and data; what the clock says goes to
 speed.jsonl. A step whose loss or gradient is not finite changes nothing and is recorded as skipped.
+Step n trains on data step n + shift: the shift is what rollbacks passed over (health.py).
 """
 
 import json
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 from pretrain import store
-from pretrain.errors import DataError, RecipeError, Stopped
+from pretrain.errors import RecipeError, Stopped
 from pretrain.events import Log
 from pretrain.model import count
 from pretrain.model.generate import generate
@@ -32,22 +34,27 @@ from pretrain.model.transformer import Transformer
 from pretrain.parallel.world import World, device_of
 from pretrain.recipe import Recipe
 from pretrain.tokenize.encode import Encoder
-from pretrain.train import checkpoint, optimizers
+from pretrain.train import health, optimizers
+from pretrain.train.clock import Clock
 from pretrain.train.data import Data, HeldOut, open_data, open_held_out, slice_of
 from pretrain.train.precision import autocast, product_dtype
+from pretrain.train.resume import resume, roll_back
+from pretrain.train.saver import Saver
 from pretrain.train.schedules import factor
 from pretrain.train.stop import StopRequest
 
-MOST_SKIPPED = 10  # steps in a row without an update before the run gives up
 
-
-def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) -> dict[str, Any]:
+def train(
+    world: World, recipe: Recipe, run_folder: Path, log: Log, key: str, until: int | None = None
+) -> dict[str, Any]:
     """Train to the recipe's last step, from the newest checkpoint if there is one.
 
     Returns the counts of the run. Raises Stopped after saving when the process is told to stop.
+    `until` ends after an earlier step, without a checkpoint (replay.py).
     """
     settings, folder = recipe.train, run_folder / "train"
     leader, device = world.rank == 0, device_of()
+    clock = Clock(run_folder if leader else None)
     if device.type == "cpu":
         torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // world.size))
     dtype = product_dtype(settings.precision, device)
@@ -62,34 +69,37 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
     model = build(shape, recipe.seed, device)
     parameters = dict(model.named_parameters())
     optimizer = optimizers.build(parameters, settings)
-    start = _resume(world, folder, model, optimizer, log)
+    done, sound = resume(world, folder, model, optimizer, recipe.seed, log)
     held_out = open_held_out(run_folder, settings.evaluate_tokens, encoder) if leader else None
     if leader:
         log.say(
             "train",
             f"{count.n_parameters(shape):,} parameters, {settings.steps:,} steps of "
             f"{data.batch_rows} x {data.sequence_length} tokens on {world.size} x {device.type}, "
-            f"{str(dtype).removeprefix('torch.')}" + (f", from step {start:,}" if start else ""),
+            f"{str(dtype).removeprefix('torch.')}" + (f", from step {done:,}" if done else ""),
         )
-    seen = data.order.seen(data.samples_before(start))
+    read = data.order.seen(data.samples_before(done + sound["shift"]))
     held_rows = max(1, settings.micro_batch_tokens // data.sequence_length)
-    skipped = 0
     note = ""
     stop = StopRequest()
-    with stop, log.progress("train", "steps", settings.steps) as advance:
-        for step in range(start, settings.steps):
-            began = time.perf_counter()
-            rows, source = data.batch(step)
-            n_tokens = data.n_tokens(step)
-            micro_rows = max(1, settings.micro_batch_tokens // data.length(step))
-            seen += data.count(step, source)
+    saver = Saver(folder / "checkpoints", settings.keep, settings.checkpoint_file_bytes)
+    with clock, stop, saver, log.progress("train", "steps", settings.steps) as advance:
+        clock.begin(done)
+        while done < (until or settings.steps):
+            saver.check()
+            step, data_step = done, done + sound["shift"]
+            rows, source = data.batch(data_step)
+            n_tokens = data.n_tokens(data_step)
+            micro_rows = max(1, settings.micro_batch_tokens // data.length(data_step))
+            read += data.count(data_step, source)
             mine = slice_of(len(rows), world.rank, world.size)
             tokens = torch.from_numpy(rows[mine]).to(device)
             sources = torch.from_numpy(source[mine]).to(device)
-            data_seconds = time.perf_counter() - began
+            data_seconds = clock.lap("data")
 
             model.zero_grad(set_to_none=True)
             sums = torch.zeros(2, len(data.plan), device=device)  # losses and tokens by source
+            squares = torch.zeros(1, device=device)  # of the final hidden states
             for micro, of in zip(tokens.split(micro_rows), sources.split(micro_rows), strict=True):
                 with autocast(dtype, device):
                     hidden = model.hidden(micro[:, :-1])
@@ -98,121 +108,111 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
                         hidden.flatten(0, 1), model.head_weight, micro[:, 1:].flatten(), losses
                     )
                 (loss / n_tokens).backward()
+                squares += hidden.detach().float().square().mean() * losses.numel()
                 sums[0].index_add_(0, of, losses.view(len(micro), -1).sum(dim=1))
                 sums[1].index_add_(0, of, torch.full_like(of, micro.shape[1] - 1).float())
 
             wanted = torch.tensor([float(stop.requested)], device=device)
             grads = [p.grad for p in parameters.values() if p.grad is not None]
-            world.sum_([*grads, sums, wanted])
+            world.sum_([*grads, sums, squares, wanted])
             norm = torch.nn.utils.get_total_norm(grads)
             mean_loss = float(sums[0].sum() / n_tokens)
-            finite = bool(torch.isfinite(norm)) and mean_loss == mean_loss and mean_loss < 1e30
             rate = factor(step, settings)
-            if finite:
-                skipped = 0
+            wrong = health.judge(sound, mean_loss, float(norm), settings)
+            updates = not wrong or ("not finite" not in wrong and settings.on_spike != "skip")
+            if updates:
                 torch.nn.utils.clip_grads_with_norm_(list(parameters.values()), settings.clip, norm)
                 optimizer.step(step, rate)
             else:
-                skipped += 1
+                health.pass_over(sound, data_step, data_step + 1)
+            if wrong:
                 log.say(
-                    "train", f"step {step + 1}: loss {mean_loss}, gradient {float(norm)}: skipped"
+                    "train",
+                    f"step {step + 1}: loss {mean_loss:.4g}, gradient norm {float(norm):.4g}: "
+                    f"{' and '.join(wrong)}{'' if updates else ', skipped'}",
                 )
-                if skipped >= MOST_SKIPPED:
-                    raise DataError(
-                        f"train: no finite gradient for {skipped} steps up to step {step + 1}; "
-                        "weights are as they were before. Lower the learning rates "
-                        "(recipe keys train.lr, train.matrix_lr)"
-                    )
 
             done = step + 1
-            last = done == settings.steps
             if leader:
-                seconds = time.perf_counter() - began
-                _metrics(folder, done, data, sums, float(norm), rate, finite, n_tokens)
-                flops = count.flops_per_token(shape, data.length(step))
+                seconds = data_seconds + clock.lap("useful")
+                facts = {
+                    "grad_norm": float(norm),
+                    "output_rms": (float(squares) / n_tokens) ** 0.5,
+                    "lr_factor": rate,
+                }
+                _metrics(folder, done, data, data_step, sums, facts, n_tokens,
+                         health.remarks(sound, step, wrong, updates))  # fmt: skip
                 note = f"loss {mean_loss:.3f}, {n_tokens / seconds:,.0f} tokens/s{_held_note(note)}"
                 advance(done, note)
-                if last or done % settings.evaluate_every == 0:
+            back = health.must_roll_back(sound, settings)
+            if back:
+                saver.wait()
+                done, sound = roll_back(
+                    world, folder, model, optimizer, recipe.seed, log, done, sound, settings
+                )
+                clock.back(done)
+            last = done == settings.steps
+            if leader:
+                if not back and (last or done % settings.evaluate_every == 0):
                     note = _look(model, held_out, folder, done, dtype, held_rows) + note
-                if last or done % settings.sample_every == 0:
+                if not back and (last or done % settings.sample_every == 0):
                     _sample(model, encoder, recipe, folder, done)
-                looked = time.perf_counter()
-                if last or wanted > 0 or done % settings.checkpoint_every == 0:
-                    state = {"key": key, "tokens": data.tokens_before(done), "loss": mean_loss}
-                    checkpoint.save(
-                        folder / "checkpoints", done, parameters, optimizer.state, state
-                    )
-                    checkpoint.prune(folder / "checkpoints", settings.keep)
-                _speed(folder, done, seconds, data_seconds, looked - began - seconds,
-                       time.perf_counter() - looked, n_tokens, flops)  # fmt: skip
+                look_seconds = clock.lap("looking")
+                due = back or last or wanted > 0 or done % settings.checkpoint_every == 0
+                if due and not until:
+                    tokens_read = data.tokens_before(done + sound["shift"])
+                    state = {"key": key, "tokens": tokens_read, "health": sound}
+                    saver.save(done, parameters, optimizer.state, state,
+                               health.oldest_wanted(done, settings))  # fmt: skip
+                save_seconds = clock.lap("saving")
+                flops = count.flops_per_token(shape, data.length(data_step))
+                _speed(folder, done, seconds, data_seconds, look_seconds, save_seconds, n_tokens,
+                       flops)  # fmt: skip
+                clock.at(done)
             if wanted > 0 and not last:
+                saver.wait()
                 raise Stopped(f"train: stopped after step {done:,}, saved; run again to go on")
-    counted = data.seen(seen)
+    end = done + sound["shift"]
+    data.check(read, end)
+    skipped = data.samples_in(sound["passed_over"])
+    seen = read - skipped
     return {
         "steps": settings.steps,
-        "tokens": data.tokens_before(settings.steps),
-        "samples": data.samples_before(settings.steps),
+        "tokens": data.tokens_before(end),
+        "samples": data.samples_before(end),
         "parameters": count.n_parameters(shape),
         "flops": sum(
             s.steps * data.n_tokens(s.first) * count.flops_per_token(shape, s.length)
             for s in data.stretches
         ),
         "planned": {row.source: row.n_samples for row in data.plan},
-        "seen": counted,
-        "epochs": {row.source: counted[row.source] / row.n_windows for row in data.plan},
+        "seen": data.by_source(seen),
+        "skipped": data.by_source(skipped),
+        "epochs": {r.source: int(n) / r.n_windows for r, n in zip(data.plan, seen, strict=True)},
     }
 
 
-def _resume(
-    world: World, folder: Path, model: Transformer, optimizer: optimizers.Optimizer, log: Log
-) -> int:
-    """Load the newest good checkpoint on every rank; returns the step to go on from."""
-    found = None
-    if world.rank == 0:
-        path = checkpoint.newest(folder / "checkpoints", lambda text: log.say("train", text))
-        found = str(path) if path else None
-    found = world.broadcast(found)
-    step = 0
-    if found:
-        weights, moments, state = checkpoint.load(Path(found))
-        model.load_state_dict(weights)
-        for name, tensor in optimizer.state.items():
-            tensor.copy_(moments[name])
-        step = int(state["step"])
-    if world.rank == 0:
-        for name in ("metrics.jsonl", "samples.jsonl", "speed.jsonl"):
-            _trim(folder / name, step)
-    return step
-
-
-def _trim(path: Path, step: int) -> None:
-    """Keep the lines up to a step: what came after the checkpoint will be computed again."""
-    lines = [line for line in store.read_lines(path) if line["step"] <= step]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    store.write_bytes(path, text.encode())
-
-
 def _metrics(
-    folder: Path, step: int, data: Data, sums: Tensor, norm: float, rate: float, finite: bool,
-    n_tokens: int,
+    folder: Path, step: int, data: Data, data_step: int, sums: Tensor, facts: dict[str, Any],
+    n_tokens: int, remarks: dict[str, Any],
 ) -> None:  # fmt: skip
+    """Append the line of a step; `remarks` say what was wrong with it."""
     losses, counts = sums.double().cpu().tolist()
     line: dict[str, Any] = {
         "step": step,
-        "tokens": data.tokens_before(step),
+        "tokens": data.tokens_before(data_step + 1),
         "loss": sum(losses) / n_tokens,
         "loss_by_source": {
             row.source: loss / n
             for row, loss, n in zip(data.plan, losses, counts, strict=True)
             if n
         },
-        "grad_norm": norm,
-        "lr_factor": rate,
-        "samples": data.sample_hash(step - 1),
+        **facts,
+        "samples": data.sample_hash(data_step),
+        "first_sample": data.samples_before(data_step),
+        "last_sample": data.samples_before(data_step + 1) - 1,
     }
-    if not finite:
-        line |= {"loss": None, "grad_norm": None, "loss_by_source": {}, "skipped": True}
-    store.append_line(folder / "metrics.jsonl", json.dumps(line))
+    store.append_line(folder / "metrics.jsonl", json.dumps(line | remarks))
 
 
 def _look(

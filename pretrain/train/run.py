@@ -44,7 +44,7 @@ def run(stage: Stage) -> dict[str, Any]:
     counts = loop.train(world, stage.recipe, stage.run_folder, stage.log, stage.key)
     steps = stage.recipe.train.steps
     final = checkpoint.folder_of(stage.folder / "checkpoints", steps)
-    for name in (*checkpoint.FILES, "hashes.json"):
+    for name in checkpoint.names(final):
         stage.output(f"checkpoints/{final.name}/{name}")
     for name in ("metrics.jsonl", "samples.jsonl"):
         stage.output(name)

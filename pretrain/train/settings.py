@@ -23,7 +23,7 @@ class Stretch:
 def _borders(schedule: tuple[tuple[float, T], ...], steps: int) -> list[tuple[int, T]]:
     """(first step, value) of each entry that gets a step."""
     sums = list(accumulate(share for share, _ in schedule))
-    ends = [round(end / sums[-1] * steps) for end in sums]
+    ends: list[int] = [round(end / sums[-1] * steps) for end in sums]
     begins = [0, *ends[:-1]]
     return [
         (begin, value)
@@ -69,8 +69,23 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "of matrix products; weights stay fp32. auto: bf16 where the processor gains by it"
     )
+    spike_window: int = setting(
+        128, "steps whose loss and gradient norm tell what is usual; 0: look for no spikes", low=0
+    )
+    spike_threshold: float = setting(
+        6.0, "a step is flagged this many deviations above the usual", above=0
+    )
+    on_spike: Literal["note", "skip", "rollback"] = setting(
+        "note",
+        "note: only record it; skip: leave out its update; rollback: after several in a row go "
+        "back 100 steps or more and pass over the data between",
+    )
+    spikes_before_rollback: int = setting(3, "flagged steps in a row before a rollback", low=1)
     threads: int = setting(0, "processor threads per rank; 0: all cores shared by the ranks", low=0)
     checkpoint_every: int = setting(100, "steps between checkpoints", low=1)
+    checkpoint_file_bytes: int = setting(
+        2 << 30, "largest file of a checkpoint; a tensor is never divided", low=1024
+    )
     keep: int = setting(2, "newest checkpoints to keep", low=2)
     evaluate_every: int = setting(100, "steps between looks at held-out text", low=1)
     evaluate_tokens: int = setting(65536, "held-out tokens per look", low=1)

@@ -9,6 +9,12 @@ from pretrain import store
 from pretrain.errors import DataError
 from pretrain.train import checkpoint
 
+FILES = [
+    "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+    "model.safetensors.index.json", "optimizer-00001-of-00001.safetensors",
+    "optimizer.safetensors.index.json", "state.json", "hashes.json",
+]  # fmt: skip
+
 
 def save(folder, step):
     generator = torch.Generator().manual_seed(step)
@@ -16,7 +22,8 @@ def save(folder, step):
         "w": torch.randn(7, 5, generator=generator),
         "b": torch.randn(5, generator=generator),
     }
-    return checkpoint.save(folder, step, tensors, {"m.w": tensors["w"] * 2}, {"key": "k"})
+    state = {"key": "k"}
+    return checkpoint.save(folder, step, tensors, {"m.w": tensors["w"] * 2}, state, 150)
 
 
 def test_round_trip(tmp_path):
@@ -30,11 +37,12 @@ def test_round_trip(tmp_path):
 
 def test_equal_state_gives_equal_bytes(tmp_path):
     a, b = save(tmp_path / "a", 3), save(tmp_path / "b", 3)
-    for name in (*checkpoint.FILES, "hashes.json"):
+    assert checkpoint.names(a) == [*sorted(FILES[:-1]), FILES[-1]]
+    for name in FILES:
         assert (a / name).read_bytes() == (b / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", [*checkpoint.FILES, "hashes.json"])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["flip", "truncate", "remove", "empty", "swap"])
 def test_damage_is_found_named_and_the_one_before_used(tmp_path, name, how):
     save(tmp_path, 1)
@@ -51,6 +59,8 @@ def test_damage_is_found_named_and_the_one_before_used(tmp_path, name, how):
         path.write_bytes(b"")
     elif how == "swap":
         path.write_bytes((tmp_path / "step-00000001" / name).read_bytes())
+        if path.read_bytes() == bytes(data):
+            return  # the same in both
     else:
         path.unlink()
     said = []
@@ -59,7 +69,7 @@ def test_damage_is_found_named_and_the_one_before_used(tmp_path, name, how):
 
 
 def test_every_single_flipped_bit_of_the_weights_is_found(tmp_path):
-    path = save(tmp_path, 1) / "model.safetensors"
+    path = save(tmp_path, 1) / "model-00001-of-00002.safetensors"
     data = path.read_bytes()
     for position in range(0, len(data), 7):
         changed = bytearray(data)
@@ -88,7 +98,54 @@ def test_a_crash_while_saving_leaves_the_older_ones(tmp_path, monkeypatch):
     def crash(path, value):
         raise RuntimeError("power")
 
-    monkeypatch.setattr(store, "write_json", crash)
+    monkeypatch.setattr(store, "write_json", crash)  # of the hashes, the last file
     with pytest.raises(RuntimeError):
         save(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_a_damaged_chunk_is_named_by_file_and_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "CHUNK_BYTES", 64)
+    folder = save(tmp_path, 1)
+    path = folder / "model-00001-of-00002.safetensors"
+    data = bytearray(path.read_bytes())
+    data[130] ^= 1
+    path.write_bytes(data)
+    monkeypatch.setattr(checkpoint, "CHUNK_BYTES", 16 << 20)  # what is written down counts
+    assert checkpoint.damage(folder) == (
+        "model-00001-of-00002.safetensors does not have its recorded hash in bytes 128 to 192"
+    )
+
+
+def test_files_are_at_most_as_large_as_asked(tmp_path):
+    tensors = {f"w{i}": torch.ones(100 + i) for i in range(10)}
+    path = checkpoint.save(tmp_path, 1, tensors, {}, {}, 1000)
+    sizes = [sum(tensors[n].nbytes for n in f) for f in checkpoint.split(tensors, 1000)]
+    assert len(sizes) == 5
+    assert max(sizes) <= 1000
+    assert len(list(path.glob("model-0000?-of-00005.safetensors"))) == 5
+    again = checkpoint.load_part(path, "model")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[n], tensors[n]) for n in tensors)
+    index = store.read_json(path / "model.safetensors.index.json")
+    assert index["metadata"]["total_size"] == sum(sizes)
+
+
+def test_newest_up_to_a_step_and_after_rollbacks(tmp_path):
+    for step in (4, 8, 12):
+        save(tmp_path, step)
+    tensors = {"w": torch.ones(1)}
+    state = {"health": {"rollbacks": [{"to": 4}, {"to": 8}]}}
+    assert checkpoint.save(tmp_path, 8, tensors, {}, state).name == "step-00000008-after-0002"
+    assert checkpoint.newest(tmp_path, print, 11).name == "step-00000008-after-0002"
+    assert checkpoint.newest(tmp_path, print, 7).name == "step-00000004"
+    assert checkpoint.newest(tmp_path, print, 3) is None
+    checkpoint.remove_after(tmp_path, 4)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000004"]
+
+
+def test_prune_keeps_what_a_rollback_may_need(tmp_path):
+    for step in (2, 4, 6, 8):
+        save(tmp_path, step)
+    checkpoint.prune(tmp_path, 2, 4)
+    assert [checkpoint.step_of(p) for p in sorted(tmp_path.iterdir())] == [4, 6, 8]

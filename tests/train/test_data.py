@@ -106,11 +106,12 @@ def test_each_target_of_each_window_comes_once_in_order(tiny_run, lengths, ramp)
     assert np.concatenate([r[:, :-1].ravel() for r in rows]).tolist() == (
         wanted[:, :-1].ravel().tolist()
     )
-    assert run.seen(seen) == {p.source: p.n_samples for p in run.plan}
+    assert run.by_source(seen) == {p.source: p.n_samples for p in run.plan}
+    run.check(seen, 12)
     assert seen.tolist() == run.order.seen(run.samples_before(12)).tolist()
     seen[0] += 1
     with pytest.raises(DataError, match="must be as planned"):
-        run.seen(seen)
+        run.check(seen, 12)
 
 
 @given(st.integers(1, 300), st.integers(1, 16))

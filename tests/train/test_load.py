@@ -21,7 +21,7 @@ def test_the_last_weights(tiny_run):
 def test_a_damaged_checkpoint_is_refused(tiny_run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(tiny_run, copy)
-    path = copy / "train" / "checkpoints" / "step-00000012" / "model.safetensors"
+    path = copy / "train" / "checkpoints" / "step-00000012" / "model-00001-of-00001.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)

@@ -1,12 +1,13 @@
 """Resume is exact at every step; a step that is not finite changes nothing; metrics have no gap."""
 
+import errno
 import shutil
 
 import pytest
 import torch
 
 from pretrain import store
-from pretrain.errors import DataError, RecipeError, Stopped
+from pretrain.errors import DataError, DiskError, RecipeError, Stopped
 from pretrain.events import Log
 from pretrain.parallel.world import World
 from pretrain.train import checkpoint, loop
@@ -201,7 +202,9 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(folder, loaded, tmp_pa
     shutil.copytree(folder, straight)
     train(straight, loaded)
     shutil.copytree(straight / "train", folder / "train")
-    path = folder / "train" / "checkpoints" / "step-00000012" / "optimizer.safetensors"
+    path = (
+        folder / "train" / "checkpoints" / "step-00000012" / "optimizer-00001-of-00001.safetensors"
+    )
     path.write_bytes(path.read_bytes()[:-1])
     train(folder, loaded)
     assert final(folder) == final(straight)
@@ -223,3 +226,51 @@ def test_accumulation_gives_the_mean_of_the_whole_batch(folder, loaded, tmp_path
 def test_more_ranks_than_rows_are_refused(folder, loaded):
     with pytest.raises(RecipeError, match="at least one row each"):
         loop.train(World(0, 9), loaded, folder, Log(quiet=True), "k")
+
+
+def test_a_full_disk_ends_the_run_and_costs_only_the_steps_since(
+    folder, loaded, tmp_path, monkeypatch
+):
+    straight = tmp_path / "straight"
+    shutil.copytree(folder, straight)
+    train(straight, loaded)
+    real = checkpoint.save
+
+    def full(checkpoints, step, *rest):
+        if step == 8:
+            with store.disk_errors(checkpoints):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return real(checkpoints, step, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(DiskError, match="No space left"):
+        train(folder, loaded)
+    kept = folder / "train" / "checkpoints"
+    assert [p.name for p in kept.iterdir()] == ["step-00000004"]
+    assert checkpoint.damage(kept / "step-00000004") is None
+    monkeypatch.setattr(checkpoint, "save", real)
+    train(folder, loaded)
+    assert final(folder) == final(straight)
+
+
+def test_a_loss_that_is_not_a_number_is_recorded_with_its_samples(folder, loaded, monkeypatch):
+    """The loss itself is NaN, at a step with a checkpoint: JSON has no NaN, nor has the state."""
+    real = loop.cross_entropy_sum
+    calls = []
+
+    def poisoned(hidden, head, targets, losses):
+        calls.append(1)
+        result = real(hidden, head, targets, losses)
+        if len(calls) in (7, 8):  # both micro-batches of step 4
+            losses *= float("nan")
+        return result
+
+    monkeypatch.setattr(loop, "cross_entropy_sum", poisoned)
+    counts = train(folder, loaded)
+    lines = [m for m in store.read_lines(folder / "train" / "metrics.jsonl") if "loss" in m]
+    assert [m["step"] for m in lines if m.get("skipped")] == [4]
+    assert lines[3]["flagged"] == ["not finite"]
+    assert lines[3]["loss"] is None
+    assert (lines[3]["first_sample"], lines[3]["last_sample"]) == (24, 31)
+    assert sum(counts["skipped"].values()) == 8
+    assert sum(counts["seen"].values()) == 11 * 8

@@ -61,5 +61,7 @@ def test_a_finished_training_is_set_aside_when_the_recipe_changes(prepared):
 def test_outputs_are_the_final_checkpoint_and_the_records(tiny_run):
     outputs = set(store.read_json(tiny_run / "train" / "manifest.json")["outputs"])
     final = {f"checkpoints/step-00000012/{n}" for n in (
-        "model.safetensors", "optimizer.safetensors", "state.json", "hashes.json")}  # fmt: skip
+        "model-00001-of-00001.safetensors", "model.safetensors.index.json",
+        "optimizer-00001-of-00001.safetensors", "optimizer.safetensors.index.json",
+        "state.json", "hashes.json")}  # fmt: skip
     assert outputs == final | {"metrics.jsonl", "samples.jsonl", "result.json"}

@@ -23,7 +23,7 @@ class Stretch:
 def _borders(schedule: tuple[tuple[float, T], ...], steps: int) -> list[tuple[int, T]]:
     """(first step, value) of each entry that gets a step."""
     sums = list(accumulate(share for share, _ in schedule))
-    ends = [round(end / sums[-1] * steps) for end in sums]
+    ends: list[int] = [round(end / sums[-1] * steps) for end in sums]
     begins = [0, *ends[:-1]]
     return [
         (begin, value)

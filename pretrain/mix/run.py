@@ -36,9 +36,16 @@ def run(stage: Stage) -> dict[str, Any]:
         trained = int(pc.sum(spans["n_tokens"]).as_py() or 0)
         chosen = settings.sources.get(source)
         count = windows.n_windows(trained, settings.sequence_length)
-        if count == 0 and chosen is not None and chosen.weight is not None:
+        weighed = [
+            f"mix.phases.{name}.weights.{source}"
+            for name, phase in settings.phases.items()
+            if phase.weights.get(source)
+        ]
+        if chosen is not None and chosen.weight is not None:
+            weighed.insert(0, f"mix.sources.{source}.weight")
+        if count == 0 and weighed:
             raise recipe_error(
-                f"mix.sources.{source}.weight",
+                weighed[0],
                 f"source '{source}' has {trained:,} training tokens, less than one window of "
                 f"{settings.sequence_length}",
                 "absent, or more text collected, or mix.sequence_length smaller",

@@ -8,6 +8,7 @@ from pretrain.report.records import Records
 from pretrain.report.tables import bar, table
 
 _MOST = 20  # rows of a licence table
+_MANY_EPOCHS = 4
 
 
 def mixture(records: Records) -> Markup:
@@ -52,6 +53,15 @@ def _sources(records: Records, mixed: dict[str, Any]) -> list[Child]:
         f"({mixed['seed']}). {n_held:,} of {n_all:,} tokens ({percent(n_held, n_all)}) are held "
         "out, in whole documents, and never trained on."
     )
+    phases = [f"{p['name']} ({percent(p['share'], 1)})" for p in mixed.get("phases", [])]
+    if phases:
+        lead += f" Weights change from phase to phase: {', '.join(phases)}."
+    often = [source for source, n in trained.get("epochs", {}).items() if n > _MANY_EPOCHS]
+    if often:
+        lead += (
+            f" More than {_MANY_EPOCHS} epochs: {', '.join(often)}; repeats beyond that give "
+            "little (Muennighoff et al. 2023)."
+        )
     if trained:
         both = f" {n_planned:,} samples were planned and {n_seen:,} seen"
         lead += both + (": light bars planned, full bars seen." if n_planned else ".")

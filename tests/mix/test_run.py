@@ -235,6 +235,12 @@ def test_a_weighted_source_without_a_window_is_refused(tokenized):
                   "mix.sources.code.weight=0.5")  # fmt: skip
 
 
+def test_a_source_without_a_window_has_no_weight_in_a_phase(tokenized):
+    with pytest.raises(RecipeError, match=r"recipe key mix\.phases\.late\.weights\.code"):
+        tokenized("mix.sequence_length=8192", "train.batch_tokens=8192",
+                  "mix.phases.late.share=1", "mix.phases.late.weights.code=0.5")  # fmt: skip
+
+
 def test_text_that_fills_no_window_is_refused(tokenized):
     with pytest.raises(DataError, match=r"recipe key mix\.sequence_length"):
         tokenized("mix.sequence_length=65536", "train.batch_tokens=65536")

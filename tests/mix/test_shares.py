@@ -150,6 +150,14 @@ def test_a_cap_holds_over_all_phases_and_the_later_is_served_first():
     assert {p.source: p.by_phase for p in plans} == {"web": (275, 25), "books": (25, 75)}
 
 
+def test_rounding_never_goes_past_a_cap():
+    """a's exact 0.98 samples are 2 in the order of any longer run; its cap is 1."""
+    weights = {"a": 8.0, "b": 2.0, "c": 27.0, "d": 19.0, "e": 9.0}
+    windows = dict.fromkeys(weights, 1)
+    assert [p.n_samples for p in plan(windows, weights, {}, 8)] == [2, 0, 3, 2, 1]
+    assert plan(windows, weights, {"a": 1.0}, 8)[0].n_samples == 1
+
+
 def test_a_phase_that_its_caps_cannot_fill_is_refused():
     phases = [Phase("main", 0.5, {}), Phase("annealing", 0.5, {"web": 0.0})]
     with pytest.raises(RecipeError, match=r"allow 20 samples, phase 'annealing' wants 50"):

@@ -38,6 +38,16 @@ def test_planned_against_seen() -> None:
     assert "<script>" in page.text
 
 
+def test_phases_and_many_epochs_are_said() -> None:
+    assert "phase" not in drawn(counts={"train": TRAINED}).text
+    assert "More than" not in drawn(counts={"train": TRAINED}).text
+    phases = [{"name": "main", "share": 0.8}, {"name": "late", "share": 0.2}]
+    many = TRAINED | {"epochs": {"a": 4.5, EVIL: 4.0}}
+    page = whole(mixture(made(mixture=MIXED | {"phases": phases}, counts={"train": many})))
+    assert "phase to phase: main (80.0 %), late (20.0 %)." in page.text
+    assert "More than 4 epochs: a; repeats" in page.text
+
+
 def test_a_source_too_small_to_be_trained_on() -> None:
     one = {part: {"a": row["a"]} for part, row in TRAINED.items()}
     _, second = drawn(counts={"train": one}).rows[1:]

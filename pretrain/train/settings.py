@@ -24,11 +24,14 @@ class Settings:
     epsilon: float = setting(1e-8, "AdamW: added to the denominator", above=0)
     momentum: float = setting(0.95, "Muon: decay of the momentum", low=0, high=0.999)
     weight_decay: float = setting(0.1, "decoupled, on matrices only", low=0)
-    schedule: Literal["cosine", "wsd"] = setting(
-        "wsd", "after warm-up: one cosine, or stable and then linear decay"
+    schedule: Literal["cosine", "wsd", "linear", "inverse_sqrt"] = setting(
+        "wsd", "after warm-up. wsd: stable, then decay; inverse_sqrt: sqrt(warm-up / step)"
     )
     warmup: float = setting(0.02, "share of the steps with rising learning rate", low=0, high=1)
     decay: float = setting(0.5, "wsd: share of the steps that decay, at the end", low=0, high=1)
+    decay_shape: Literal["linear", "sqrt"] = setting(
+        "linear", "wsd: over the decay's progress p, 1 - p or 1 - sqrt(p)"
+    )
     final_lr: float = setting(
         0.02, "learning rate at the end, as a share of the peak", low=0, high=1
     )
@@ -49,3 +52,9 @@ class Settings:
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             what = f"warmup {self.warmup} + decay {self.decay} exceed 1"
             yield "decay", what, "at most 1 - train.warmup"
+        if self.schedule == "inverse_sqrt" and not self.warmup:
+            yield (
+                "warmup",
+                "warmup is 0 with schedule = 'inverse_sqrt'",
+                "above 0: it sets the fall",
+            )

@@ -32,7 +32,7 @@ from pretrain.model.transformer import Transformer
 from pretrain.parallel.world import World, device_of
 from pretrain.recipe import Recipe
 from pretrain.tokenize.encode import Encoder
-from pretrain.train import checkpoint, optimizers
+from pretrain.train import checkpoint, optimizers, transfer
 from pretrain.train.data import Data, HeldOut, open_data, open_held_out, slice_of
 from pretrain.train.precision import autocast, product_dtype
 from pretrain.train.schedules import factor
@@ -61,7 +61,9 @@ def train(world: World, recipe: Recipe, run_folder: Path, log: Log, key: str) ->
     shape = recipe.model.shape(encoder.vocab_size)
     model = build(shape, recipe.seed, device)
     parameters = dict(model.named_parameters())
-    optimizer = optimizers.build(parameters, settings)
+    factors = transfer.factors(parameters, shape, settings)
+    transfer.scale(parameters, factors)
+    optimizer = optimizers.build(parameters, settings, factors)
     start = _resume(world, folder, model, optimizer, log)
     held_out = open_held_out(run_folder, settings.evaluate_tokens, encoder) if leader else None
     if leader:

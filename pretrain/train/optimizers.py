@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pretrain.train.settings import Settings
+from pretrain.train.transfer import Factors
 
 # The quintic's coefficients: Jordan et al. 2024, tuned for steep growth of small singular values.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -37,24 +38,37 @@ class Optimizer:
     muon: dict[str, Tensor]
     state: dict[str, Tensor]
     settings: Settings
+    factors: Mapping[str, Factors]
 
     @torch.no_grad()
     def step(self, step: int, factor: float) -> None:
         """Move all parameters by their `.grad`; `step` counts from 0, `factor` scales the rates."""
         s = self.settings
-        for decayed in (True, False):
-            group = {n: p for n, p in self.adamw.items() if (p.ndim > 1) == decayed}
-            if group:
-                decay = s.weight_decay if decayed else 0.0
-                _adamw(group, self.state, step, s.lr * factor, decay, s)
+        for (of, decayed), names in self._alike().items():
+            group = {name: self.adamw[name] for name in names}
+            # Decay per step is the base's: the kernel multiplies by the rate, factor and all.
+            decay = s.weight_decay / of.lr if decayed else 0.0
+            _adamw(group, self.state, step, s.lr * factor * of.lr, decay, s.epsilon * of.epsilon, s)
         if self.muon:
             rate = s.matrix_lr * factor
+            rates = {name: rate * self.factors[name].matrix_lr for name in self.muon}
             updates = muon_updates(self.muon, self.state, s.momentum)
-            apply_updates(self.muon, updates, rate, rate * s.weight_decay)
+            apply_updates(self.muon, updates, rates, rate * s.weight_decay)
+
+    def _alike(self) -> dict[tuple[Factors, bool], list[str]]:
+        """AdamW's parameters by what their step is made of."""
+        groups: dict[tuple[Factors, bool], list[str]] = {}
+        for name, p in self.adamw.items():
+            groups.setdefault((self.factors[name], p.ndim > 1), []).append(name)
+        return groups
 
 
-def build(parameters: Mapping[str, Tensor], settings: Settings) -> Optimizer:
-    """An optimizer with zero state for named parameters."""
+def build(
+    parameters: Mapping[str, Tensor],
+    settings: Settings,
+    factors: Mapping[str, Factors] | None = None,
+) -> Optimizer:
+    """An optimizer with zero state for named parameters; without factors all are one."""
     muon = {
         name: p
         for name, p in parameters.items()
@@ -63,12 +77,12 @@ def build(parameters: Mapping[str, Tensor], settings: Settings) -> Optimizer:
     adamw = {name: p for name, p in parameters.items() if name not in muon}
     state = {f"{part}.{n}": torch.zeros_like(p) for n, p in adamw.items() for part in "mv"}
     state |= {f"b.{n}": torch.zeros_like(p) for n, p in muon.items()}
-    return Optimizer(adamw, muon, state, settings)
+    return Optimizer(adamw, muon, state, settings, factors or dict.fromkeys(parameters, Factors()))
 
 
 def _adamw(
     parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], step: int, lr: float,
-    decay: float, s: Settings,
+    decay: float, epsilon: float, s: Settings,
 ) -> None:  # fmt: skip
     weights = list(parameters.values())
     n_steps = torch.full((), step + 1.0, device=weights[0].device)
@@ -83,7 +97,7 @@ def _adamw(
         beta1=s.beta1,
         beta2=s.beta2,
         weight_decay=decay,
-        eps=s.epsilon,
+        eps=epsilon,
         amsgrad=False,
         maximize=False,
     )
@@ -111,14 +125,14 @@ def muon_updates(
 def apply_updates(
     parameters: Mapping[str, Tensor],
     updates: Iterable[tuple[str, Tensor]],
-    lr: float,
+    rates: Mapping[str, float],
     decay: float,
 ) -> None:
-    """Decay each matrix and move it against its update, scaled by its shape."""
+    """Decay each matrix and move it against its update, scaled by its shape and its rate."""
     for name, update in updates:
         rows, columns = update.shape[-2:]
-        weight = parameters[name]
-        weight.mul_(1 - decay).add_(update, alpha=-lr * math.sqrt(max(1.0, rows / columns)))
+        scale = rates[name] * math.sqrt(max(1.0, rows / columns))
+        parameters[name].mul_(1 - decay).add_(update, alpha=-scale)
 
 
 def owners(shapes: Mapping[str, tuple[int, ...]], n_ranks: int) -> dict[str, int]:

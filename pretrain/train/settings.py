@@ -24,6 +24,11 @@ class Settings:
     epsilon: float = setting(1e-8, "AdamW: added to the denominator", above=0)
     momentum: float = setting(0.95, "Muon: decay of the momentum", low=0, high=0.999)
     weight_decay: float = setting(0.1, "decoupled, on matrices only", low=0)
+    transfer: Literal["none", "mup", "completep"] = setting(
+        "none", "scale rates and initial values from a base model, over width (and depth)"
+    )
+    base_width: int = setting(0, "transfer: width of the model whose rates these are", low=0)
+    base_layers: int = setting(0, "completep: blocks of the model whose rates these are", low=0)
     schedule: Literal["cosine", "wsd", "linear", "inverse_sqrt"] = setting(
         "wsd", "after warm-up. wsd: stable, then decay; inverse_sqrt: sqrt(warm-up / step)"
     )
@@ -52,6 +57,12 @@ class Settings:
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             what = f"warmup {self.warmup} + decay {self.decay} exceed 1"
             yield "decay", what, "at most 1 - train.warmup"
+        if self.transfer != "none" and not self.base_width:
+            what = f"base_width is 0 with transfer = '{self.transfer}'"
+            yield "base_width", what, "the width of the model whose learning rates were tuned"
+        if self.transfer == "completep" and not self.base_layers:
+            what = "base_layers is 0 with transfer = 'completep'"
+            yield "base_layers", what, "the blocks of the model whose learning rates were tuned"
         if self.schedule == "inverse_sqrt" and not self.warmup:
             yield (
                 "warmup",

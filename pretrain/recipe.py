@@ -61,6 +61,9 @@ class Recipe:
         if self.train.batch_tokens % row:
             what = f"batch_tokens is {self.train.batch_tokens}"
             yield "train.batch_tokens", what, f"a multiple of mix.sequence_length ({row})"
+        if self.publish.weights == "average" and self.train.average == "none":
+            what = "weights is 'average' with train.average = 'none'"
+            yield "publish.weights", what, "'last', or set train.average to 'ema' or 'tail'"
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -40,6 +40,15 @@ class Settings:
     final_lr: float = setting(
         0.02, "learning rate at the end, as a share of the peak", low=0, high=1
     )
+    average: Literal["none", "ema", "tail"] = setting(
+        "none", "weights averaged over steps, beside the last: exponentially, or the last steps'"
+    )
+    ema_decay: float = setting(
+        0.999, "ema: share of the average kept per step", low=0, high=0.99999
+    )
+    tail: float = setting(
+        0.2, "tail: share of the steps that are averaged, at the end", above=0, high=1
+    )
     clip: float = setting(1.0, "largest gradient norm", above=0)
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "of matrix products; weights stay fp32. auto: bf16 where the processor gains by it"

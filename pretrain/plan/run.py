@@ -57,6 +57,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     memory = count.state_bytes(shape, train.optimizer) | {
         "activations": activation_bytes(shape, micro, dtype)
     }
+    if train.average != "none":
+        memory["average"] = 4 * count.n_parameters(shape)
     tokens = train.steps * train.batch_tokens
     seconds = train.steps * sum(parts.values())
     return {

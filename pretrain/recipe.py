@@ -71,6 +71,9 @@ class Recipe:
             if length < 1 or row % length:
                 must = f"a divisor of mix.sequence_length ({row})"
                 yield "train.sequence_lengths", f"a length is {length}", must
+        if self.publish.weights == "average" and self.train.average == "none":
+            what = "weights is 'average' with train.average = 'none'"
+            yield "publish.weights", what, "'last', or set train.average to 'ema' or 'tail'"
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:

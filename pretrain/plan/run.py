@@ -63,6 +63,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     memory = count.state_bytes(shape, train.optimizer) | {
         "activations": activation_bytes(shape, largest, dtype)
     }
+    if train.average != "none":
+        memory["average"] = 4 * count.n_parameters(shape)
     seconds = sum(totals.values())
     return {
         "parameters": count.n_parameters(shape),
@@ -118,7 +120,8 @@ def step_parts(
     memory = machine.memory_rate(micro * d, device)
     seconds["element_wise"] = 4 * micro * floats / memory
     seconds = {part: n_micro * s for part, s in seconds.items()}
-    seconds["optimizer"] = 4 * 14 * count.n_parameters(shape) / memory
+    # Passes over fp32 tensors: the update reads four and writes three, norm and clip take three.
+    seconds["optimizer"] = 4 * 10 * count.n_parameters(shape) / memory
     if optimizer == "muon":
         for size in [(q, d), (d, q), (kv, d), (kv, d), (f, d), (f, d), (d, f)]:
             seconds["optimizer"] += shape.layers * _muon_seconds(size, device)

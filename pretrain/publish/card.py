@@ -136,6 +136,7 @@ def model_card(
                 ("Tokens", f"{tokens:,} in {train['steps']:,} steps"),
                 ("Compute", f"{train['flops']:.3g} FLOP ({count.CONVENTION})"),
                 ("EU AI Act size", f"{side} the indicative {EU_THRESHOLD_FLOPS:.0e} FLOP"),
+                *_averaged(recipe),
                 ("Optimizer", f"{recipe.train.optimizer}, {recipe.train.schedule} schedule"),
                 ("Time", f"{used['seconds']:,.0f} s, of which training "
                  f"{used['training_seconds']:,.0f} s"),
@@ -242,3 +243,14 @@ def _table(head: tuple[str, ...], rows: Sequence[Sequence[str]]) -> list[str]:
         f"|{'---|' * len(head)}",
         *(f"| {' | '.join(row)} |" for row in safe),
     ]
+
+
+def _averaged(recipe: Recipe) -> list[tuple[str, str]]:
+    """A row that says so where the published weights are not the last ones."""
+    if recipe.publish.weights == "last":
+        return []
+    how = {
+        "ema": f"exponential average over steps (decay {recipe.train.ema_decay:g})",
+        "tail": f"mean over the last {recipe.train.tail:.0%} of the steps",
+    }[recipe.train.average]
+    return [("Weights", f"{how}; the evaluation is of the last step's")]

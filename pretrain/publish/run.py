@@ -17,7 +17,7 @@ from pretrain.train.load import load_run
 
 
 def run(stage: Stage) -> dict[str, Any]:
-    model, encoder = load_run(stage.run_folder)
+    model, encoder = load_run(stage.run_folder, weights=stage.settings.weights)
     shape = model.shape
     dtype = stage.settings.dtype
     length = stage.recipe.mix.sequence_length

@@ -9,11 +9,13 @@ from pretrain.errors import DataError
 from pretrain.model.settings import Shape
 from pretrain.model.transformer import Transformer
 from pretrain.tokenize.encode import Encoder
-from pretrain.train import checkpoint
+from pretrain.train import average, checkpoint
 
 
-def load_run(run_folder: Path, device: torch.device | str = "cpu") -> tuple[Transformer, Encoder]:
-    """The model of the run's last checkpoint, verified, in fp32."""
+def load_run(
+    run_folder: Path, device: torch.device | str = "cpu", weights: str = "last"
+) -> tuple[Transformer, Encoder]:
+    """The model of the run's last checkpoint, verified, in fp32; weights: 'last' or 'average'."""
     result = store.read_json_or_none(run_folder / "train" / "result.json")
     if result is None:
         raise DataError(
@@ -26,7 +28,16 @@ def load_run(run_folder: Path, device: torch.device | str = "cpu") -> tuple[Tran
     engine = store.read_json(run_folder / "tokenize" / "manifest.json")["counts"]["engine"]
     encoder = Encoder(run_folder / "tokenize" / "tokenizer.json", engine)
     shape = flow.recorded_recipe(run_folder).model.shape(encoder.vocab_size)
-    return from_tensors(shape, checkpoint.load_part(folder, "model"), device), encoder
+    if weights == "average":
+        tensors = average.of(checkpoint.load_part(folder, "optimizer"))
+        if not tensors:
+            raise DataError(
+                f"publish: {folder} keeps no averaged weights; must be trained with train.average "
+                "= 'ema' or 'tail', or published with publish.weights = 'last'"
+            )
+    else:
+        tensors = checkpoint.load_part(folder, "model")
+    return from_tensors(shape, tensors, device), encoder
 
 
 def from_tensors(

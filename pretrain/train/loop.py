@@ -17,6 +17,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from pretrain.model.transformer import Transformer
 from pretrain.parallel.world import World, device_of
 from pretrain.recipe import Recipe
 from pretrain.tokenize.encode import Encoder
-from pretrain.train import health, optimizers
+from pretrain.train import average, health, optimizers, transfer
 from pretrain.train.clock import Clock
 from pretrain.train.data import Data, HeldOut, open_data, open_held_out, slice_of
 from pretrain.train.precision import autocast, product_dtype
@@ -68,7 +69,10 @@ def train(
     shape = recipe.model.shape(encoder.vocab_size)
     model = build(shape, recipe.seed, device)
     parameters = dict(model.named_parameters())
-    optimizer = optimizers.build(parameters, settings)
+    factors = transfer.factors(parameters, shape, settings)
+    transfer.scale(parameters, factors)
+    optimizer = optimizers.build(parameters, settings, factors)
+    optimizer.state |= average.start(parameters, settings)
     done, sound = resume(world, folder, model, optimizer, recipe.seed, log)
     held_out = open_held_out(run_folder, settings.evaluate_tokens, encoder) if leader else None
     if leader:
@@ -123,6 +127,7 @@ def train(
             if updates:
                 torch.nn.utils.clip_grads_with_norm_(list(parameters.values()), settings.clip, norm)
                 optimizer.step(step, rate)
+                average.update(optimizer.state, parameters, step, settings)
             else:
                 health.pass_over(sound, data_step, data_step + 1)
             if wrong:
@@ -154,7 +159,9 @@ def train(
             last = done == settings.steps
             if leader:
                 if not back and (last or done % settings.evaluate_every == 0):
-                    note = _look(model, held_out, folder, done, dtype, held_rows) + note
+                    averaged = optimizer.state if average.share(step, settings) else None
+                    look = _look(model, held_out, folder, done, dtype, held_rows, averaged)
+                    note = look + note
                 if not back and (last or done % settings.sample_every == 0):
                     _sample(model, encoder, recipe, folder, done)
                 look_seconds = clock.lap("looking")
@@ -217,11 +224,38 @@ def _metrics(
 
 def _look(
     model: Transformer, held_out: HeldOut | None, folder: Path, step: int, dtype: torch.dtype,
-    micro_rows: int,
+    micro_rows: int, averaged: Mapping[str, Tensor] | None,
 ) -> str:  # fmt: skip
     """Held-out bits per byte by source, as a metrics line; returns a note for the progress bar."""
     if not held_out or not held_out.rows:
         return ""
+    nats = _held_out_nats(model, held_out, dtype, micro_rows)
+    ln2 = 0.6931471805599453
+    by_source = {s: n / ln2 / max(1, held_out.n_bytes[s]) for s, n in nats.items()}
+    n_held = sum(r[:, 1:].numel() for r in held_out.rows.values())
+    n_bytes = max(1, sum(held_out.n_bytes.values()))
+    overall = sum(nats.values()) / ln2 / n_bytes
+    line = {
+        "step": step,
+        "held_out_loss": sum(nats.values()) / n_held,
+        "bits_per_byte": overall,
+        "bits_per_byte_by_source": by_source,
+    }
+    if averaged is not None:
+        with average.used(averaged, dict(model.named_parameters())):
+            total = sum(_held_out_nats(model, held_out, dtype, micro_rows).values())
+        line |= {
+            "average_held_out_loss": total / n_held,
+            "average_bits_per_byte": total / ln2 / n_bytes,
+        }
+    store.append_line(folder / "metrics.jsonl", json.dumps(line))
+    return f"held-out {overall:.3f} bits/byte; "
+
+
+def _held_out_nats(
+    model: Transformer, held_out: HeldOut, dtype: torch.dtype, micro_rows: int
+) -> dict[str, float]:
+    """The summed loss of each source's held-out tokens."""
     device = model.embed.weight.device
     nats: dict[str, float] = {}
     for source, rows in held_out.rows.items():
@@ -232,18 +266,7 @@ def _look(
                 losses = token_losses(hidden, model.head_weight, micro[:, 1:].flatten())
             total += float(losses.double().sum())
         nats[source] = total
-    ln2 = 0.6931471805599453
-    by_source = {s: n / ln2 / max(1, held_out.n_bytes[s]) for s, n in nats.items()}
-    n_held = sum(r[:, 1:].numel() for r in held_out.rows.values())
-    overall = sum(nats.values()) / ln2 / max(1, sum(held_out.n_bytes.values()))
-    line = {
-        "step": step,
-        "held_out_loss": sum(nats.values()) / n_held,
-        "bits_per_byte": overall,
-        "bits_per_byte_by_source": by_source,
-    }
-    store.append_line(folder / "metrics.jsonl", json.dumps(line))
-    return f"held-out {overall:.3f} bits/byte; "
+    return nats
 
 
 def _held_note(note: str) -> str:

@@ -16,7 +16,7 @@ from pretrain import store
 from pretrain.events import Log
 from pretrain.model.init import initialise
 from pretrain.parallel.world import World
-from pretrain.train import checkpoint, health
+from pretrain.train import checkpoint, health, transfer
 from pretrain.train.optimizers import Optimizer
 from pretrain.train.settings import Settings
 
@@ -44,6 +44,7 @@ def resume(
         step, state = int(saved["step"]), saved["health"]
     elif limit is not None:
         initialise(model, seed)
+        transfer.scale(dict(model.named_parameters()), optimizer.factors)
         for tensor in optimizer.state.values():
             tensor.zero_()
     if world.rank == 0:

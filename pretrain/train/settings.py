@@ -57,13 +57,30 @@ class Settings:
     epsilon: float = setting(1e-8, "AdamW: added to the denominator", above=0)
     momentum: float = setting(0.95, "Muon: decay of the momentum", low=0, high=0.999)
     weight_decay: float = setting(0.1, "decoupled, on matrices only", low=0)
-    schedule: Literal["cosine", "wsd"] = setting(
-        "wsd", "after warm-up: one cosine, or stable and then linear decay"
+    transfer: Literal["none", "mup", "completep"] = setting(
+        "none", "scale rates and initial values from a base model, over width (and depth)"
+    )
+    base_width: int = setting(0, "transfer: width of the model whose rates these are", low=0)
+    base_layers: int = setting(0, "completep: blocks of the model whose rates these are", low=0)
+    schedule: Literal["cosine", "wsd", "linear", "inverse_sqrt"] = setting(
+        "wsd", "after warm-up. wsd: stable, then decay; inverse_sqrt: sqrt(warm-up / step)"
     )
     warmup: float = setting(0.02, "share of the steps with rising learning rate", low=0, high=1)
     decay: float = setting(0.5, "wsd: share of the steps that decay, at the end", low=0, high=1)
+    decay_shape: Literal["linear", "sqrt"] = setting(
+        "linear", "wsd: over the decay's progress p, 1 - p or 1 - sqrt(p)"
+    )
     final_lr: float = setting(
         0.02, "learning rate at the end, as a share of the peak", low=0, high=1
+    )
+    average: Literal["none", "ema", "tail"] = setting(
+        "none", "weights averaged over steps, beside the last: exponentially, or the last steps'"
+    )
+    ema_decay: float = setting(
+        0.999, "ema: share of the average kept per step", low=0, high=0.99999
+    )
+    tail: float = setting(
+        0.2, "tail: share of the steps that are averaged, at the end", above=0, high=1
     )
     clip: float = setting(1.0, "largest gradient norm", above=0)
     precision: Literal["auto", "fp32", "bf16"] = setting(
@@ -127,3 +144,15 @@ class Settings:
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             what = f"warmup {self.warmup} + decay {self.decay} exceed 1"
             yield "decay", what, "at most 1 - train.warmup"
+        if self.transfer != "none" and not self.base_width:
+            what = f"base_width is 0 with transfer = '{self.transfer}'"
+            yield "base_width", what, "the width of the model whose learning rates were tuned"
+        if self.transfer == "completep" and not self.base_layers:
+            what = "base_layers is 0 with transfer = 'completep'"
+            yield "base_layers", what, "the blocks of the model whose learning rates were tuned"
+        if self.schedule == "inverse_sqrt" and not self.warmup:
+            yield (
+                "warmup",
+                "warmup is 0 with schedule = 'inverse_sqrt'",
+                "above 0: it sets the fall",
+            )

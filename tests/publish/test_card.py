@@ -127,3 +127,12 @@ def test_the_summary_counts_by_source_language_licence_and_origin(tmp_path):
     assert table("language") == [("de", 1, 8), ("en", 1, 5), ("unknown", 1, 4)]
     assert table("license") == [("MIT", 2, 12), ("unknown", 1, 5)]
     assert table("origin") == [("data/books", 1, 8), ("example.org", 1, 5), ("p", 1, 4)]
+
+
+def test_the_card_says_where_the_weights_are_averaged(tmp_path):
+    for how, words in (("ema", "exponential average"), ("tail", "mean over the last 20%")):
+        recipe = tiny_recipe(tmp_path, "publish.weights=average", f"train.average={how}")
+        [(label, text)] = card._averaged(recipe)
+        assert label == "Weights"
+        assert words in text
+    assert card._averaged(tiny_recipe(tmp_path)) == []

@@ -32,3 +32,22 @@ def test_a_damaged_checkpoint_is_refused(tiny_run, tmp_path):
 def test_a_run_without_training_says_so(tmp_path):
     with pytest.raises(DataError, match="no finished training"):
         load_run(tmp_path)
+
+
+def test_an_average_that_was_not_kept_is_an_error(tiny_run):
+    with pytest.raises(DataError, match=r"train\.average"):
+        load_run(tiny_run, weights="average")
+
+
+def test_the_averaged_weights(tiny_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    checkpoints = copy / "train" / "checkpoints"
+    weights, moments, state = checkpoint.load(checkpoint.folder_of(checkpoints, 12))
+    halves = {f"average.{n}": t / 2 for n, t in weights.items()}
+    shutil.rmtree(checkpoint.folder_of(checkpoints, 12))
+    del state["step"]
+    checkpoint.save(checkpoints, 12, weights, moments | halves, state)
+    model, _ = load_run(copy, weights="average")
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, weights[name] / 2)

@@ -1,7 +1,9 @@
 """Resume is exact at every step; a step that is not finite changes nothing; metrics have no gap."""
 
 import errno
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from pretrain import store
 from pretrain.errors import DataError, DiskError, RecipeError, Stopped
 from pretrain.events import Log
 from pretrain.parallel.world import World
-from pretrain.train import checkpoint, loop
+from pretrain.train import average, checkpoint, loop
 from tests.conftest import tiny_recipe
 
 ONE = World(0, 1)
@@ -185,9 +187,6 @@ def test_a_request_to_stop_saves_first(folder, loaded, monkeypatch):
 
     def asks(step, settings):
         if step == 6:
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGTERM)
         return real(step, settings)
 
@@ -221,6 +220,93 @@ def test_accumulation_gives_the_mean_of_the_whole_batch(folder, loaded, tmp_path
         for f in (folder, other)
     )
     assert a == pytest.approx(b, rel=1e-4)
+
+
+@pytest.fixture
+def gradients(folder, tmp_path, monkeypatch):
+    """f(micro_batch_tokens) -> the first step's unclipped gradients, no weight of it being zero."""
+    real = loop.build
+
+    def build(*arguments):
+        model = real(*arguments)
+        generator = torch.Generator().manual_seed(0)
+        for name, p in model.named_parameters():
+            if not p.any():
+                assert name.endswith(("o.weight", "down.weight"))
+                p.data.normal_(0, 0.05, generator=generator)
+        return model
+
+    class Enough(Exception):
+        pass
+
+    def of(micro_batch_tokens):
+        kept = {}
+
+        def step(self, step, factor):
+            kept.update({n: p.grad.clone() for n, p in {**self.adamw, **self.muon}.items()})
+            raise Enough
+
+        monkeypatch.setattr(loop, "build", build)
+        monkeypatch.setattr(loop.optimizers.Optimizer, "step", step)
+        micro = f"train.micro_batch_tokens={micro_batch_tokens}"
+        with pytest.raises(Enough):
+            train(folder, tiny_recipe(tmp_path / "c", micro, "train.clip=1e9"))
+        return kept
+
+    return of
+
+
+def test_gradients_are_the_mean_over_tokens_however_the_batch_is_split(gradients):
+    """8 rows of 32 tokens: whole, even, and uneven, where a mean of means would be wrong."""
+    whole = gradients(256)
+    for micro_batch_tokens in (128, 160, 96, 32):
+        split = gradients(micro_batch_tokens)
+        for name, grad in whole.items():
+            assert grad.any()
+            assert (split[name] - grad).norm() <= 1e-6 * grad.norm(), (micro_batch_tokens, name)
+
+
+def test_the_same_split_gives_the_same_bits(gradients):
+    first = gradients(96)
+    for micro_batch_tokens in (96, 127):  # both are 3 rows
+        again = gradients(micro_batch_tokens)
+        assert all(torch.equal(grad, again[name]) for name, grad in first.items())
+
+
+@pytest.mark.parametrize("how", ["ema", "tail"])
+def test_an_average_leaves_the_training_as_it_is_and_survives_a_resume(
+    folder, loaded, tmp_path, monkeypatch, how
+):
+    plain, straight = tmp_path / "plain", tmp_path / "straight"
+    shutil.copytree(folder, plain)
+    shutil.copytree(folder, straight)
+    train(plain, loaded)
+    recipe = tiny_recipe(tmp_path / "c", f"train.average={how}", "train.tail=0.7")
+    train(straight, recipe)
+    real = loop.factor
+
+    def asks(step, settings):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(step, settings)
+
+    monkeypatch.setattr(loop, "factor", asks)
+    with pytest.raises(Stopped):
+        train(folder, recipe)
+    monkeypatch.setattr(loop, "factor", real)
+    train(folder, recipe)
+    assert final(folder) == final(straight)
+    models = [{n: b for n, b in final(f).items() if "model" in n} for f in (straight, plain)]
+    assert models[0] == models[1] != {}
+    looks = [
+        m for m in store.read_lines(folder / "train" / "metrics.jsonl") if "bits_per_byte" in m
+    ]
+    assert all(m["average_bits_per_byte"] != m["bits_per_byte"] for m in looks)
+    path = checkpoint.folder_of(folder / "train" / "checkpoints", 12)
+    weights, state, _ = checkpoint.load(path)
+    kept = average.of(state)
+    assert kept.keys() == weights.keys()
+    assert not torch.equal(kept["embed.weight"], weights["embed.weight"])
 
 
 def test_more_ranks_than_rows_are_refused(folder, loaded):

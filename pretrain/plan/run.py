@@ -57,6 +57,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     memory = count.state_bytes(shape, train.optimizer) | {
         "activations": activation_bytes(shape, micro, dtype)
     }
+    if device.type == "cpu":  # else it lies in the processor's memory, not in the device's
+        memory["checkpoint_copy"] = memory["weights"] + memory["optimizer"]
     tokens = train.steps * train.batch_tokens
     seconds = train.steps * sum(parts.values())
     return {

@@ -65,6 +65,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     }
     if train.average != "none":
         memory["average"] = 4 * count.n_parameters(shape)
+    if device.type == "cpu":  # else it lies in the processor's memory, not in the device's
+        memory["checkpoint_copy"] = memory["weights"] + memory["optimizer"]
     seconds = sum(totals.values())
     return {
         "parameters": count.n_parameters(shape),

@@ -88,9 +88,10 @@ def _comparison(records: Records, plan: dict[str, Any], fact: dict[str, float]) 
     ]  # fmt: skip
     head = ["", "Forecast", "Fact", "Fact / forecast"]
     note = (
-        "Memory: the forecast counts weights, gradients, optimizer state and activations; the fact "
-        "is the peak of the whole process, Python and libraries included. Energy: the same assumed "
-        "power over the forecast and the measured time."
+        "Memory: the forecast counts weights, gradients, optimizer state, activations and, on a "
+        "processor, the copy that checkpoints are written from; the fact is the peak of the whole "
+        "process, Python and libraries included. Energy: the same assumed power over the forecast "
+        "and the measured time."
     )
     return element("div", table("lrrr", head, rows), element("p", note, class_="note"))
 

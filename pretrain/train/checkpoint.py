@@ -43,14 +43,14 @@ def save(
     step: int,
     model: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
-    state: Mapping[str, Any],
+    facts: Mapping[str, Any],
     file_bytes: int = 2 << 30,
 ) -> Path:
     """Write the checkpoint of a step, durably, in files of about `file_bytes` at most.
 
     Returns its folder. Memory: one file's bytes beside the tensors.
     """
-    rollbacks = state.get("health", {}).get("rollbacks", [])
+    rollbacks = facts.get("health", {}).get("rollbacks", [])
     made_by = len(rollbacks) if rollbacks and rollbacks[-1]["to"] == step else 0
     target = folder_of(checkpoints, step, made_by)
     with store.atomic_folder(target) as folder:
@@ -66,7 +66,7 @@ def save(
             total = sum(t.nbytes for t in tensors.values())
             index = {"metadata": {"total_size": total}, "weight_map": where}
             hashes[index_of(part)] = _write(folder / index_of(part), store.json_bytes(index))
-        text = store.json_bytes({"step": step, **state})
+        text = store.json_bytes({"step": step, **facts})
         hashes["state.json"] = _write(folder / "state.json", text)
         store.write_json(folder / "hashes.json", {"chunk_bytes": CHUNK_BYTES, "files": hashes})
     return target
@@ -149,8 +149,13 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, 
     return (
         load_part(folder, "model"),
         load_part(folder, "optimizer"),
-        store.read_json(folder / "state.json"),
+        state(folder),
     )
+
+
+def state(folder: Path) -> dict[str, Any]:
+    saved: dict[str, Any] = store.read_json(folder / "state.json")
+    return saved
 
 
 def load_part(folder: Path, part: str) -> dict[str, Tensor]:
@@ -159,10 +164,14 @@ def load_part(folder: Path, part: str) -> dict[str, Tensor]:
     return {n: t for file in sorted({*where.values()}) for n, t in load_file(folder / file).items()}
 
 
-def prune(checkpoints: Path, keep: int, oldest: int | None = None) -> None:
-    """Remove all but the newest `keep` and those from step `oldest` on."""
-    for folder in sorted(checkpoints.glob("step-*"))[:-keep]:
-        if oldest is None or step_of(folder) < oldest:
+def prune(checkpoints: Path, keep: int, newest: int, oldest: int) -> None:
+    """Of those up to step `newest`, remove all but `keep` and those from step `oldest` on.
+
+    What lies after `newest` is damaged and was passed over: it must not count as kept.
+    """
+    found = sorted(f for f in checkpoints.glob("step-*") if step_of(f) <= newest)
+    for folder in found[:-keep]:
+        if step_of(folder) < oldest:
             store.discard(folder)
 
 

@@ -38,6 +38,7 @@ def replay(run_folder: Path, step: int, log: Log) -> list[tuple[str, str, str]]:
         )
     checkpoints = run_folder / "train" / "checkpoints"
     found = checkpoint.newest(checkpoints, lambda text: log.say("replay", text), step - 1)
+    _refuse_rollbacks(run_folder, found, step)
     log.say("replay", f"step {step:,} from {found.name if found else 'the initial weights'}")
     # No looks and samples: they move no weight.
     train = dataclasses.replace(recipe.train, evaluate_every=_NEVER, sample_every=_NEVER)
@@ -60,6 +61,19 @@ def render(rows: list[tuple[str, str, str]]) -> str:
         f"{what:>9}  {a}  " + ("equal" if a == b else f"but computed again: {b}")
         for what, a, b in rows
     )
+
+
+def _refuse_rollbacks(run_folder: Path, found: Path | None, step: int) -> None:
+    """A rollback that the checkpoint does not know of would have to be gone through again."""
+    known = checkpoint.state(found)["health"]["rollbacks"] if found else []
+    for line in store.read_lines(run_folder / "train" / "metrics.jsonl"):
+        rollback = line.get("rolled_back")
+        if rollback and line["step"] <= step and rollback not in known:
+            raise DataError(
+                f"replay: the run went back from step {rollback['from']} to {rollback['to']}, and "
+                f"the checkpoint made there is gone; must be a step up to {rollback['to']}, or "
+                "after a checkpoint that was made later (option --step)"
+            )
 
 
 def _line(run_folder: Path, step: int) -> dict[str, Any] | None:

@@ -86,4 +86,4 @@ class Saver(contextlib.AbstractContextManager["Saver"]):
                 f"train: {folder} was written and reads back damaged ({problem}); older "
                 "checkpoints are kept. Look at the disk and its cables, then run the same command"
             )
-        checkpoint.prune(self.checkpoints, self.keep, oldest)
+        checkpoint.prune(self.checkpoints, self.keep, step, step if oldest is None else oldest)

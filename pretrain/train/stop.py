@@ -1,7 +1,7 @@
 """A request to stop that is honoured at the end of a step: SIGINT, SIGTERM or SIGUSR1.
 
-The first signal is remembered; the loop saves and leaves with exit code 75. A second Ctrl-C ends at
-once, and the next run goes on from the last checkpoint.
+The first signal is remembered; the loop saves and leaves with exit code 75. A second Ctrl-C ends as
+soon as a checkpoint that is being written is complete; the next run goes on from the last one.
 """
 
 import contextlib

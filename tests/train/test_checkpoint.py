@@ -88,7 +88,7 @@ def test_nothing_but_damaged_ones_is_an_error_not_a_fresh_start(tmp_path):
 def test_prune_keeps_the_newest(tmp_path):
     for step in (1, 2, 10, 9):
         save(tmp_path, step)
-    checkpoint.prune(tmp_path, 2)
+    checkpoint.prune(tmp_path, 2, newest=10, oldest=10)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000009", "step-00000010"]
 
 
@@ -147,5 +147,12 @@ def test_newest_up_to_a_step_and_after_rollbacks(tmp_path):
 def test_prune_keeps_what_a_rollback_may_need(tmp_path):
     for step in (2, 4, 6, 8):
         save(tmp_path, step)
-    checkpoint.prune(tmp_path, 2, 4)
+    checkpoint.prune(tmp_path, 2, newest=8, oldest=4)
     assert [checkpoint.step_of(p) for p in sorted(tmp_path.iterdir())] == [4, 6, 8]
+
+
+def test_damaged_ones_that_were_passed_over_do_not_push_out_the_good_one(tmp_path):
+    for step in (2, 3, 4, 8, 12):  # 8 and 12 are damaged, the run went on from 2
+        save(tmp_path, step)
+    checkpoint.prune(tmp_path, 2, newest=4, oldest=4)
+    assert [checkpoint.step_of(p) for p in sorted(tmp_path.iterdir())] == [3, 4, 8, 12]

@@ -360,3 +360,12 @@ def test_a_loss_that_is_not_a_number_is_recorded_with_its_samples(folder, loaded
     assert (lines[3]["first_sample"], lines[3]["last_sample"]) == (24, 31)
     assert sum(counts["skipped"].values()) == 8
     assert sum(counts["seen"].values()) == 11 * 8
+
+
+def test_saving_changes_no_byte_of_metrics(folder, loaded, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    train(folder, loaded)
+    train(other, tiny_recipe(tmp_path / "c", "train.checkpoint_every=1"))
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (folder / "train" / name).read_bytes() == (other / "train" / name).read_bytes()

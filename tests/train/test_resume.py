@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 
-from pretrain import store
+from pretrain import flow, store
+from pretrain.errors import DataError
 from pretrain.events import Log
 from pretrain.parallel.world import World
-from pretrain.train import checkpoint, health, loop
+from pretrain.train import checkpoint, health, loop, replay
 from tests.conftest import tiny_recipe
 
 SPIKES = (7, 8, 12, 13)  # data steps whose loss is made to spike
@@ -91,6 +92,18 @@ def test_a_rollback_passes_over_the_data_between(folder, spiky):
     assert sum(counts["skipped"].values()) == 8 * 6
     assert sum(counts["seen"].values()) == 8 * 12
     assert counts["samples"] == 8 * 18
+
+
+def test_replay_knows_what_a_rollback_passed_over(folder, spiky):
+    """Kept are the checkpoints from step 8 on, and with them what the second rollback did."""
+    recipe = recipe_of(folder, "rollback")
+    flow.record_recipe(recipe, folder)
+    train(folder, recipe)
+    for step in (9, 11):
+        assert all(a == b for _, a, b in replay.replay(folder, step, Log(quiet=True)))
+    assert all(a == b for _, a, b in replay.replay(folder, 6, Log(quiet=True)))
+    with pytest.raises(DataError, match="went back from step 9 to 6"):
+        replay.replay(folder, 8, Log(quiet=True))
 
 
 @pytest.mark.parametrize("die_at", [(8,), (10,), (11, 3), (15, 2, 2), (18,)])

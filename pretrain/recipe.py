@@ -71,6 +71,10 @@ class Recipe:
             if length < 1 or row % length:
                 must = f"a divisor of mix.sequence_length ({row})"
                 yield "train.sequence_lengths", f"a length is {length}", must
+        positions = self.model.shape(0).max_length
+        if positions and row > positions:
+            what = f"'{self.model.size}' has {positions:,} learned positions"
+            yield "mix.sequence_length", what, f"at most {positions} (it is {row})"
         if self.publish.weights == "average" and self.train.average == "none":
             what = "weights is 'average' with train.average = 'none'"
             yield "publish.weights", what, "'last', or set train.average to 'ema' or 'tail'"

@@ -104,3 +104,18 @@ def test_bf16_is_published_rounded_and_verified(tiny_run, tmp_path):
     assert config["dtype"] == config["torch_dtype"] == "bfloat16"
     verified = store.read_json(run_folder / "publish" / "verify.json")
     assert 0 < verified["largest_logit_difference"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("size", "changes"),
+    [("gpt2-124m", ("model.kv_heads=4",)), ("mistral-7b", ())],
+)
+def test_other_families_are_trained_and_published(tiny_run, tmp_path, size, changes):
+    run_folder = tmp_path / "run"
+    shutil.copytree(tiny_run, run_folder)
+    plain = ("model.qk_norm=false", "model.embedding_norm=false", "train.steps=4")
+    loaded = tiny_recipe(tiny_run.parents[1] / "corpus", f"model.size={size}", *plain, *changes)
+    run_stages(loaded, run_folder, "train", "evaluate", "publish")
+    verified = store.read_json(run_folder / "publish" / "verify.json")
+    assert verified["class"] == {"gpt2-124m": "GPT2LMHeadModel"}.get(size, "MistralForCausalLM")
+    assert verified["largest_logit_difference"] < 1e-4

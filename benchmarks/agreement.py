@@ -5,8 +5,9 @@
 
 datatrove 0.10.1 itself runs its four filters over the same texts, in its own interpreter, and each
 document's verdict is compared with that of our rules in the modes `datatrove` and `pretrain`. DCLM
-and Dolma are not run: what is compared there are the naive references, written from their published
+and Dolma are not run here: what is compared are the naive references, written from their published
 code (tests/curate/reference_modes.py), so those rows say only that the fast way counts as they do.
+Dolma's own Gopher module is run by agreement_dolma.py (results/agreement-dolma.json).
 Writes benchmarks/results/agreement.json and .md.
 """
 

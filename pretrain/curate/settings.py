@@ -30,8 +30,8 @@ class Duplicates:
         above=0, high=1,
     )  # fmt: skip
     split_rows: Literal[4, 8] = setting(
-        4, "rows a band of that search: 4 finds 84 % of the pairs at Jaccard 0.5; 8 only pairs "
-        "above 0.75, at a quarter of the cost: for more than some ten million documents",
+        4, "rows a band of that search: 4 finds 84 % of the pairs at Jaccard 0.5; 8 finds most "
+        "pairs only above 0.75, at a third of the rows: for more than some ten million documents",
     )  # fmt: skip
     paragraphs: bool = setting(
         False, "cut paragraphs that stood in an earlier document (at least 50 characters)"

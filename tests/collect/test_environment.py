@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pretrain import recipe, store
 from pretrain.collect import environment
 from pretrain.collect.environment import declared_license, docstrings, wanted
 from pretrain.collect.listing import Entry, list_source
 from pretrain.collect.settings import Source
+from tests.conftest import ROOT, run_stages
 
 PARTS = ("code", "docstrings", "texts")
 
@@ -166,3 +168,12 @@ def test_declared_licences(lines: list[str], expected: str | None) -> None:
 def test_both_trees_exist() -> None:
     """Otherwise the tests above could pass on nothing."""
     assert Path(sysconfig.get_paths()["stdlib"], "json/decoder.py").is_file()
+
+
+def test_the_laptop_recipe_collects_here(tmp_path) -> None:
+    """What `make demo` begins with, on this machine's own packages."""
+    small = [f"collect.sources.{name}.max_bytes=200000" for name in ("code", "docs")]
+    loaded = recipe.load(ROOT / "recipes" / "laptop.toml", small)
+    run_stages(loaded, tmp_path / "run", "collect", workers=2)
+    counts = store.read_json(tmp_path / "run" / "collect" / "manifest.json")["counts"]
+    assert counts["documents"] > 50

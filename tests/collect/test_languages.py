@@ -24,7 +24,7 @@ from pretrain.collect.languages import SUFFIXES, by_name, language_of, may_be_sc
         ("run", b"#!/usr/bin/env python3\n", "python"),
         ("run", b"#!/bin/sh -e\n", "shell"),
         ("run", b"#! /usr/local/bin/perl5.30 -w\n", "perl"),
-        ("run", b"#!/opt/unknown\n", None),
+        ("run", b"#!/usr/local/unknown\n", None),
         ("run", b"no mark", None),
         ("a.png", b"", None),
         ("py", b"", None),

@@ -2,8 +2,8 @@
 
     python -m pretrain.collect.extract PARENT_PID SECONDS MEGABYTES KIND
 
-    request:  4 bytes length (big-endian), the file's bytes
-    answer:   4 bytes length, JSON {"text", "language", "date", "reason", "detail", …}
+    request:  4 bytes number of files (big-endian); for each 4 bytes length, the file's bytes
+    answers:  4 bytes length, JSON [{"text", "language", "date", "reason", "detail", …}, …]
 
 The kernel guards each file: the CPU timer of the process is set before it and ends the process
 (SIGPROF, default action: no Python runs while the parser's C code loops), and RLIMIT_AS bounds what
@@ -75,12 +75,18 @@ def _address_bytes(which: str) -> int:
 def serve(kind: str, requests: IO[bytes], answers: IO[bytes], seconds: float) -> None:
     """Answer requests until their stream ends."""
     while len(head := requests.read(4)) == 4:
-        data = requests.read(int.from_bytes(head, "big"))
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        answer = orjson.dumps(answer_to(kind, data))
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        found = []
+        for data in [_file(requests) for _ in range(int.from_bytes(head, "big"))]:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            found.append(orjson.dumps(answer_to(kind, data)))
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        answer = b"[" + b",".join(found) + b"]"
         answers.write(len(answer).to_bytes(4, "big") + answer)
         answers.flush()
+
+
+def _file(requests: IO[bytes]) -> bytes:
+    return requests.read(int.from_bytes(requests.read(4), "big"))
 
 
 def main() -> None:

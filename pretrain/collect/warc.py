@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pretrain import store
-from pretrain.collect import optout, payload, skim, streams
-from pretrain.collect.guard import Extract
+from pretrain.collect import batches, optout, payload, skim, streams
+from pretrain.collect.batches import Held
+from pretrain.collect.guard import Extract, Guard
 from pretrain.collect.ledger import Ledger
 from pretrain.collect.listing import Entry, is_remote
 from pretrain.collect.optout import Policies
@@ -46,6 +47,14 @@ class Page(NamedTuple):
     tags: tuple[str, ...]
 
 
+class Draft(NamedTuple):
+    """What a record holds: HTML that is yet to be extracted, or else its text."""
+
+    html: bytes | None
+    text: str
+    tags: tuple[str, ...]
+
+
 class Refused(Exception):
     """Why a record is no document."""
 
@@ -53,7 +62,7 @@ class Refused(Exception):
         self.kind, self.reason, self.detail = kind, reason, detail
 
 
-def read(entry: Entry, source: Source, ledger: Ledger, guard: Extract) -> None:
+def read(entry: Entry, source: Source, ledger: Ledger, guard: Guard) -> None:
     """Every record of an archive (plain, .gz, .zst) into the ledger."""
     policies = optout.new_policies(source.opt_out)
     with _opened(entry, source, ledger) as file:
@@ -61,8 +70,8 @@ def read(entry: Entry, source: Source, ledger: Ledger, guard: Extract) -> None:
         if source.opt_out.honour:
             for found in _heads(file, entry.address, ledger.folder):
                 learn(found, source, policies)
-        for found in records(file, entry.address, ledger.folder):
-            enter(found, entry.path, source, policies, ledger, guard)
+        every = records(file, entry.address, ledger.folder)
+        batches.run((_held(one, entry.path, source, policies, ledger) for one in every), guard)
         ledger.path = entry.path
 
 
@@ -105,36 +114,52 @@ def learn(found: Record | Lost | Damage, source: Source, policies: Policies) -> 
         policies.add(found.url, message.status, body)
 
 
-def enter(
-    found: Record | Lost | Damage,
-    path: str,
-    source: Source,
-    policies: Policies,
-    ledger: Ledger,
-    guard: Extract,
-) -> None:
-    """One record, or what was lost, into the ledger under the path of its archive."""
+def _held(
+    found: Record | Lost | Damage, path: str, source: Source, policies: Policies, ledger: Ledger
+) -> Held:
+    """One record, or what was lost, on its way into the ledger under the path of its archive."""
     ledger.take()
-    if isinstance(found, Damage):
+    draft: Draft | Refused
+    if isinstance(found, Record):
+        try:
+            draft = drafted(found, source, policies)
+        except Refused as refused:
+            draft = Refused(*refused.args)  # without the traceback, which holds the page
+    else:
+        draft = Refused("quarantined", found.reason, found.detail)
+    if not isinstance(found, Damage) and found.number:
+        path = f"{path}!{found.number}"
+
+    def enter(answer: dict[str, Any] | None) -> None:
         ledger.path = path
-        ledger.quarantine(*found)
-        return
-    ledger.path = f"{path}!{found.number}" if found.number else path
-    where = (found.offset, found.length)
-    if isinstance(found, Lost):
-        ledger.quarantine(*where, found.reason, found.detail)
-        return
-    try:
-        text, url, date, language, digest, tags = page(found, source, policies, guard)
-    except Refused as refused:
-        put = ledger.drop if refused.kind == "dropped" else ledger.quarantine
-        put(*where, refused.reason, refused.detail)
-        return
-    ledger.keep(*where, text, url, None, date, language, digest, tags)
+        try:
+            if isinstance(draft, Refused):
+                raise draft
+            assert isinstance(found, Record)
+            text, url, date, language, digest, tags = finished(found, draft, source, answer)
+        except Refused as refused:
+            put = ledger.drop if refused.kind == "dropped" else ledger.quarantine
+            put(*found[:2], refused.reason, refused.detail)
+            return
+        ledger.keep(*found[:2], text, url, None, date, language, digest, tags)
+
+    if isinstance(draft, Refused):
+        return Held(None, 0, enter)
+    return Held(draft.html, len(draft.text if draft.html is None else draft.html), enter)
 
 
 def page(record: Record, source: Source, policies: Policies, guard: Extract) -> Page:
     """The document of a record.
+
+    Raises: Refused.
+    """
+    draft = drafted(record, source, policies)
+    answer = None if draft.html is None else guard(draft.html)
+    return finished(record, draft, source, answer)
+
+
+def drafted(record: Record, source: Source, policies: Policies) -> Draft:
+    """The body of a record that is a page.
 
     Raises: Refused.
     """
@@ -153,7 +178,6 @@ def page(record: Record, source: Source, policies: Policies, guard: Extract) -> 
         stated = message.header("content-type")
         if message.status not in source.status:
             raise Refused("dropped", "status", str(message.status or "no status line"))
-    tags = ("truncated",) if _is_part(record) else ()
     try:
         body, whole = payload.decoded(message, source.max_record_bytes)
         kind = payload.media_type(stated, body)
@@ -165,14 +189,32 @@ def page(record: Record, source: Source, policies: Policies, guard: Extract) -> 
         why = optout.reserved(url, message.headers, body, is_html, policies)
         if why:
             raise Refused("dropped", "opt_out", why)
-        text, language = _text(body, kind, payload.charset(stated), guard)
+        tags = () if whole and not _is_part(record) else ("truncated",)
+        charset = payload.charset(stated)
+        if is_html:
+            return Draft(payload.for_extraction(body, charset), "", tags)
+        if not TEXTS.fullmatch(kind):
+            raise Refused("dropped", "mime", f"no reader of {kind}"[:100])
+        return Draft(None, payload.text(body, charset), tags)
     except payload.Undecodable as error:
         raise Refused("quarantined", error.reason, error.detail) from error
+
+
+def finished(record: Record, draft: Draft, source: Source, answer: dict[str, Any] | None) -> Page:
+    """The document of a record whose HTML, if it is HTML, was extracted.
+
+    Raises: Refused.
+    """
+    text, language = draft.text, None
+    if answer is not None:
+        if answer["reason"]:
+            raise Refused("quarantined", answer["reason"], answer.get("detail", ""))
+        text, language = answer["text"], answer.get("language")
     if not text or text.isspace():
         raise Refused("dropped", "no_text")
     language = source.language or _language(record) or language
     date, digest = record.fields.get("warc-date"), record.fields.get("warc-payload-digest")
-    return Page(text, url, date, language, digest, tags if whole else ("truncated",))
+    return Page(text, record.url, date, language, digest, draft.tags)
 
 
 def check_host(url: str, source: Source, policies: Policies) -> None:
@@ -182,17 +224,6 @@ def check_host(url: str, source: Source, policies: Policies) -> None:
         raise Refused("dropped", "domain", host)
     if optout.covers(policies.listed, host):
         raise Refused("dropped", "opt_out", "listed domain")
-
-
-def _text(body: bytes, kind: str, charset: str, guard: Extract) -> tuple[str, str | None]:
-    if kind in payload.HTML:
-        answer: dict[str, Any] = guard(payload.for_extraction(body, charset))
-        if answer["reason"]:
-            raise Refused("quarantined", answer["reason"], answer.get("detail", ""))
-        return answer["text"], answer.get("language")
-    if not TEXTS.fullmatch(kind):
-        raise Refused("dropped", "mime", f"no reader of {kind}"[:100])
-    return payload.text(body, charset), None
 
 
 def _is_part(record: Record) -> bool:

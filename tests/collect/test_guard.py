@@ -70,6 +70,40 @@ def test_odd_pages_end_with_a_text_or_a_reason() -> None:
             assert "good as any" in guard(GOOD)["text"], name
 
 
+@pytest.mark.parametrize(
+    ("bad", "seconds", "reason"),
+    [
+        (HOSTILE["nesting"], 0.3, "extract_timeout"),
+        (b"<p>x</p>" * 1_000_000, 20, "extract_memory"),
+        (b"", 1, ""),
+    ],
+)
+def test_a_batch_is_what_its_pages_are_alone(bad: bytes, seconds: float, reason: str) -> None:
+    """Also where one of them ends the child, fills its memory or holds nothing."""
+    good = [b"<p>Page number %d says something of its own.</p>" % n for n in range(6)]
+    with Guard(seconds, 64) as guard:
+        together = guard.each([*good[:3], bad, *good[3:]])
+        assert together == [guard(page) for page in (*good[:3], bad, *good[3:])]
+        assert together[3]["reason"] == reason
+        assert [i for i, answer in enumerate(together) if "own" in answer.get("text", "")] == [
+            *(0, 1, 2, 4, 5, 6)
+        ]
+        assert guard.each([]) == []
+
+
+def test_each_page_of_a_batch_has_the_whole_time() -> None:
+    page, seconds = b"<p>Some words of text.</p>" * 2_000, 0.2
+    alone = module.extract.answer_to("html", page)
+    began = time.process_time()
+    module.extract.answer_to("html", page)
+    n_pages = int(2 * seconds / (time.process_time() - began)) + 1
+    with Guard(seconds, 512) as guard:
+        guard(GOOD)
+        process = guard.children["html"].pid
+        assert guard.each([page] * n_pages) == [alone] * n_pages
+        assert guard.children["html"].pid == process
+
+
 def test_a_page_larger_than_a_pipe_passes_whole() -> None:
     with Guard(5, 512) as guard:
         text = guard(b"<p>" + b"Some words of text. " * 200_000)["text"]

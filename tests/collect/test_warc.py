@@ -15,6 +15,7 @@ from tests.collect.conftest import Collected
 from tests.collect.webarchives import (
     PACKINGS,
     PAGE,
+    Guarding,
     arc,
     fake_guard,
     gz,
@@ -61,7 +62,7 @@ def read(tmp_path: Path) -> Callable[..., Collected]:
         source = settings.parse(Source, {"kind": "warc", "path": str(path), **own})
         with Ledger(tmp_path / "out", "one", "s", source.license) as ledger:
             ledger.begin(local_entry(str(path), name, name))
-            warc.read(local_entry(str(path), name, name), source, ledger, guard)
+            warc.read(local_entry(str(path), name, name), source, ledger, Guarding(guard))
             ledger.finish()
         return Collected(tmp_path / "out", ledger.totals())
 
@@ -95,7 +96,7 @@ def test_the_text_of_a_wet_file_is_what_stands_in_it(data: Path, tmp_path: Path)
     entry = local_entry(str(path), "wet", "wet")
     with Ledger(tmp_path, "one", "s") as ledger:
         ledger.begin(entry)
-        warc.read(entry, source, ledger, fake_guard)
+        warc.read(entry, source, ledger, Guarding())
         ledger.finish()
     (found,) = Collected(tmp_path, ledger.totals()).documents
     raw = gzip.decompress(path.read_bytes())
@@ -263,6 +264,6 @@ def test_a_remote_archive_is_fetched_once(tmp_path: Path) -> None:
     (entry,) = list_source(source).entries
     with Ledger(tmp_path, "one", "s") as ledger:
         ledger.begin(entry)
-        warc.read(entry, source, ledger, fake_guard)
+        warc.read(entry, source, ledger, Guarding())
         ledger.finish()
     assert ledger.totals()["reasons"]["dropped"] == {"not_a_page": 1, "opt_out": 1}

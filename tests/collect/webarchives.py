@@ -1,6 +1,7 @@
 """Web archives made for tests: records, pages and their packings."""
 
 import gzip
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zstandard
@@ -66,3 +67,13 @@ def fake_guard(data: bytes) -> dict[str, Any]:
 
     text = re.sub(rb"<[^>]*>", b" ", data).decode("utf-8", "replace").strip()
     return {"text": text, "language": "en", "date": None, "reason": "", "detail": ""}
+
+
+class Guarding:
+    """A guard of the real one's methods around a function that extracts one page."""
+
+    def __init__(self, extract: Callable[[bytes], dict[str, Any]] = fake_guard) -> None:
+        self.extract = extract
+
+    def each(self, pages: Sequence[bytes]) -> list[dict[str, Any]]:
+        return [self.extract(page) for page in pages]

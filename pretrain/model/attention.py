@@ -7,8 +7,8 @@
     documents   no position sees one of another document of its row
 
 Where nothing but `causal` is asked for, no mask is made and the fused kernel is told so; else one
-mask a kind of layer is made for a whole pass, not one a layer. A cap on the scores (Gemma 2) has no
-fused kernel and costs T × T numbers a head.
+mask a kind of layer is made for a whole pass, not one a layer (on CUDA: flex.py). A cap on
+the scores (Gemma 2) has no fused kernel and costs T × T numbers a head.
 
 Dims: B batch, T queries, S keys, D width, H heads, K key/value heads, C head width.
 Sources: Vaswani et al. 2017 (arXiv 1706.03762); rotary: Su et al. 2021 (2104.09864); QK-norm:
@@ -17,13 +17,23 @@ windows: Beltagy et al. 2020 (2004.05150); caps: Gemma Team 2024 (2408.00118).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from pretrain.model import flex
+from pretrain.model.norms import RMSNorm
 from pretrain.model.settings import Shape
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+    from pretrain.model.tree import Tree
 
 RELATIVE_BUCKETS, RELATIVE_REACH = 32, 128  # T5's
 
@@ -34,7 +44,8 @@ class Cache:
 
     keys: list[Tensor]
     values: list[Tensor]
-    n_tokens: int = 0
+    n_tokens: int = 0  # of the longest row
+    lengths_B: Tensor | None = None  # tokens of each row; None: all have n_tokens
 
     @classmethod
     def empty(cls, shape: Shape, batch: int, n_tokens: int, like: Tensor) -> "Cache":
@@ -44,6 +55,37 @@ class Cache:
             [like.new_empty(size) for _ in range(shape.layers)],
         )
 
+    def first(self, n_rows: int, n_tokens: int, lengths_B: Tensor) -> "Cache":
+        """The first rows, which have so many tokens each; it writes into this one."""
+        keys, values = [k[:n_rows] for k in self.keys], [v[:n_rows] for v in self.values]
+        return Cache(keys, values, n_tokens, lengths_B)
+
+    def append(self, layer: int, k_BKTC: Tensor, v_BKTC: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer with the newest behind each row's: B K S C."""
+        t = k_BKTC.shape[2]
+        end = self.n_tokens + t
+        for cached, new in ((self.keys[layer], k_BKTC), (self.values[layer], v_BKTC)):
+            if self.lengths_B is None:
+                cached[:, :, self.n_tokens : end] = new
+            else:
+                place_BT = self.lengths_B[:, None] + torch.arange(t, device=new.device)
+                row_B1 = torch.arange(len(new), device=new.device)[:, None]
+                cached[row_B1, :, place_BT] = new.transpose(1, 2).to(cached.dtype)
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some tokens of each row, and how a pass over them comes to keys and values of the whole row.
+
+    gather: the own ones, B K T C, to all of them, B K S C, with gradients.
+    """
+
+    places_T: Tensor  # where in their row the tokens stand
+    key_places_S: Tensor  # where what is gathered stands
+    n_together: int  # both come in runs of so many neighbours
+    gather: Callable[[Tensor], Tensor]
+
 
 @dataclass
 class Context:
@@ -51,12 +93,32 @@ class Context:
 
     causal: bool
     rotary: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)  # by base
-    masks: dict[int, Tensor | None] = field(default_factory=dict)  # by window; True: visible
+    # By window; True: visible. Of blocks where flex.py computes.
+    masks: "dict[int, Tensor | BlockMask | None]" = field(default_factory=dict)
     bias: Tensor | None = None  # relative positions: 1 H T S
+    segments_BT: Tensor | None = None  # which text of a pair a token is of; None: the first
     cache: Cache | None = None
+    part: Part | None = None  # where a pass is given only some tokens of each row
+    tree: "Tree | None" = None  # where rows branch
     memory: Tensor | None = None  # what the encoder gave: B S D
     memory_mask: Tensor | None = None
     balance: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # experts, see moe.py
+    dropout: float = 0.0  # behind the embedding and every branch
+    # (tokens of a row, which of them the residual stream holds); None: all of them
+    own: tuple[int, Tensor] | None = None
+    looks_ahead: bool = False  # fill `ahead`
+    ahead: list[Tensor] = field(default_factory=list)  # hidden states for tokens further on: B T D
+
+
+def drop(x_BTD: Tensor, context: Context) -> Tensor:
+    """x with its dropout: drawn for whole rows, so the same whoever holds which of their tokens."""
+    if not context.dropout:
+        return x_BTD
+    if context.own is None:
+        return F.dropout(x_BTD, context.dropout)
+    n_tokens, own_T = context.own
+    whole = x_BTD.new_ones(x_BTD.shape[0], n_tokens, x_BTD.shape[2])
+    return x_BTD * F.dropout(whole, context.dropout)[:, own_T]
 
 
 class Attention(nn.Module):
@@ -71,9 +133,11 @@ class Attention(nn.Module):
         self.v = nn.Linear(shape.width, shape.kv_heads * c, bias=bias)
         self.o = nn.Linear(shape.heads * c, shape.width, bias=bias)
         if shape.qk_norm:
-            self.q_norm = nn.RMSNorm(c, eps=shape.norm_epsilon)
-            self.k_norm = nn.RMSNorm(c, eps=shape.norm_epsilon)
+            self.q_norm = RMSNorm(c, shape.norm_epsilon)
+            self.k_norm = RMSNorm(c, shape.norm_epsilon)
+        # Kept, not looked up by layer in a pass: layers of one kind are compiled once.
         self.window = 0 if crosses else shape.window_of(layer)
+        self.rope_base = shape.rope_base(layer)
         self.scale = 1.0 if shape.positions == "relative" else None  # T5 keeps it in its weights
 
     def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
@@ -86,23 +150,22 @@ class Attention(nn.Module):
             from_BSD = context.memory
         k_BKSC = self.k(from_BSD).view(b, from_BSD.shape[1], -1, c)
         if shape.qk_norm:
-            # The norms' weights stay fp32; autocast's bf16 queries would leave the fused kernel.
-            q_BHTC, k_BKSC = _norm(self.q_norm, q_BHTC), _norm(self.k_norm, k_BKSC)
+            q_BHTC, k_BKSC = self.q_norm(q_BHTC), self.k_norm(k_BKSC)
         q_BHTC, k_BKSC = q_BHTC.transpose(1, 2), k_BKSC.transpose(1, 2)
         v_BKSC = self.v(from_BSD).view(b, from_BSD.shape[1], -1, c).transpose(1, 2)
         if self.crosses:
             y_BHTC = attend(q_BHTC, k_BKSC, v_BKSC, context.memory_mask, False, self.scale)
             return self.o(y_BHTC.transpose(1, 2).reshape(b, t, -1))
         if shape.positions == "rotary":
-            rotary = context.rotary[shape.rope_base(self.layer)]
+            rotary = context.rotary[self.rope_base]
             q_BHTC, k_BKSC = rotate(q_BHTC, rotary), rotate(k_BKSC, rotary)
-        cache = context.cache
-        if cache is not None:
-            end = cache.n_tokens + t
-            cache.keys[self.layer][:, :, cache.n_tokens : end] = k_BKSC
-            cache.values[self.layer][:, :, cache.n_tokens : end] = v_BKSC
-            k_BKSC = cache.keys[self.layer][:, :, :end]
-            v_BKSC = cache.values[self.layer][:, :, :end]
+        if context.part is not None:
+            both_B2SC = context.part.gather(torch.cat([k_BKSC, v_BKSC], dim=1))
+            k_BKSC, v_BKSC = both_B2SC.chunk(2, dim=1)
+        if context.tree is not None:
+            k_BKSC, v_BKSC = context.tree.with_trunk(self.layer, k_BKSC, v_BKSC)
+        if context.cache is not None:
+            k_BKSC, v_BKSC = context.cache.append(self.layer, k_BKSC, v_BKSC)
         y_BHTC = attend(
             q_BHTC, k_BKSC, v_BKSC, context.masks[self.window], context.causal,
             self.scale, context.bias, shape.attention_cap,
@@ -114,7 +177,7 @@ def attend(
     q_BHTC: Tensor,
     k_BKSC: Tensor,
     v_BKSC: Tensor,
-    mask: Tensor | None,
+    mask: "Tensor | BlockMask | None",
     causal: bool,
     scale: float | None = None,
     bias: Tensor | None = None,
@@ -124,6 +187,8 @@ def attend(
 
     Without a mask a causal pass is a square, or one query after all keys.
     """
+    if mask is not None and not isinstance(mask, Tensor):
+        return flex.attend(q_BHTC, k_BKSC, v_BKSC, mask, scale)
     t, s = q_BHTC.shape[2], k_BKSC.shape[2]
     grouped = q_BHTC.shape[1] != k_BKSC.shape[1]
     if cap:
@@ -164,35 +229,74 @@ def visible(
 ) -> Tensor:
     """Which keys each query sees, T S or B 1 T S; queries are the last of the keys' positions."""
     keys = torch.arange(n_keys, device=device)
-    distance = keys[n_keys - n_queries :, None] - keys
+    return visible_at(keys[n_keys - n_queries :], keys, causal, window, documents_BT)
+
+
+def visible_at(
+    places_T: Tensor,
+    key_places_S: Tensor,
+    causal: bool,
+    window: int,
+    documents_BL: Tensor | None = None,
+) -> Tensor:
+    """Which keys each query sees, T S or B 1 T S, by where in their row they stand.
+
+    places_T: B T where rows differ, without documents.
+    """
+    distance = places_T[..., None] - key_places_S
     mask = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
     if window:
         mask = mask & (distance < window if causal else distance.abs() <= window // 2)
-    if documents_BT is not None:
-        same = documents_BT[:, :, None] == documents_BT[:, None, :]
-        mask = (mask & same)[:, None]
-    return mask
+    if documents_BL is not None:
+        same = documents_BL[:, places_T, None] == documents_BL[:, None, key_places_S]
+        mask = mask & same
+    return mask if mask.ndim == 2 else mask[:, None]
 
 
-def rotary_table(
-    base: float, c: int, start: int, length: int, like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of positions start … start+length, each T C, in the dtype of `like`.
+def rotary_table(base: float, c: int, places_T: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of positions in a row, each … T C, in the dtype of `like`.
 
     Angles are computed in fp32: bf16 cannot tell position 257 from 258.
     """
     channel = torch.arange(0, c, 2, device=like.device, dtype=torch.float32)
     frequency = base ** (-channel / c)
-    position = torch.arange(start, start + length, device=like.device, dtype=torch.float32)
-    angle = torch.outer(position, frequency).repeat(1, 2)
+    angle = places_T[..., None].float() * frequency
+    angle = torch.cat([angle, angle], dim=-1)
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary embedding of … T C, in the half-split channel order of `transformers`."""
     cos, sin = (table.to(x.dtype) for table in rotary)
-    low, high = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-high, low), dim=-1) * sin
+    if x.device.type != "cpu":  # compiled there, in one kernel with what is around it
+        low, high = x.chunk(2, dim=-1)
+        return x * cos + torch.cat((-high, low), dim=-1) * sin
+    y: Tensor = _Rotate.apply(x, cos, sin)
+    return y
+
+
+class _Rotate(torch.autograd.Function):
+    """low·cos − high·sin and high·cos + low·sin; the gradient turns back. Nothing is kept of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Any:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        cos, sin = ctx.saved_tensors
+        return _turn(dy, cos, sin, -1), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
+    y = x * cos
+    (low, high), (y_low, y_high) = x.chunk(2, dim=-1), y.chunk(2, dim=-1)
+    sin_low, sin_high = sin.chunk(2, dim=-1)
+    y_low.addcmul_(high, sin_low, value=-way)
+    y_high.addcmul_(low, sin_high, value=way)
+    return y
 
 
 def relative_buckets(length: int, causal: bool, device: torch.device) -> Tensor:
@@ -209,8 +313,3 @@ def relative_buckets(length: int, causal: bool, device: torch.device) -> Tensor:
     steps = torch.log(back.clamp(min=1).float() / near) / math.log(RELATIVE_REACH / near)
     far = (near + (steps * (n - near)).long()).clamp(max=n - 1)
     return result + torch.where(back < near, back, far)
-
-
-def _norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
-    """RMSNorm in the dtype of x: inputs and weight agree, so that the fused kernel is used."""
-    return F.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)

@@ -8,10 +8,12 @@ activations and the optimizer are left out, as in every convention below:
     attention  12 · heads · head width · (keys that a position sees), over layers
     causal     half of all pairs where nothing else limits them (what a causal kernel computes)
 
-`flops_per_token` is matmul + causal attention unless told otherwise; with an encoder it is that of
-one token of the decoder and one of the encoder, both sequences being as long. An MFU without its
-convention means little: print CONVENTION beside it.
+`flops_per_row` is matmul + causal attention of what a row goes through: the head only at targets,
+an encoder over its source. An MFU without its convention means little: print CONVENTION beside it.
 """
+
+from dataclasses import replace
+from itertools import pairwise
 
 from pretrain.model.attention import RELATIVE_BUCKETS
 from pretrain.model.settings import Shape
@@ -37,29 +39,81 @@ def n_parameters(shape: Shape) -> int:
 
 
 def matmul_parameters(shape: Shape) -> int:
-    """Parameters that take part in a matrix product for every token."""
-    total = shape.vocab_size * shape.width
-    total += shape.width**2 if shape.head_transform else 0
-    for stack, crosses in _stacks(shape):
-        total += stack.layers * (1 + crosses) * _projections(stack)
-        for layer in range(stack.layers):
-            if _has_experts(stack, layer):
-                hidden = stack.experts_per_token * stack.expert_hidden
-                total += 3 * stack.width * hidden + stack.experts * stack.width
-                total += _feed_forward(stack, stack.shared_hidden)
-            else:
-                total += _feed_forward(stack, stack.hidden)
-    return total
+    """Parameters that take part in a matrix product for every token of a decoder or an encoder."""
+    return shape.vocab_size * shape.width + _stack_products(shape, crosses=False)
 
 
 def flops_per_token(shape: Shape, sequence_length: int, causal: bool = True) -> int:
-    """Training FLOPs per token, forward and backward."""
-    pairs = 0.0
-    for stack, crosses in _stacks(shape):
-        seen = [_keys_seen(stack, i, sequence_length, causal) for i in range(stack.layers)]
-        pairs += 12 * stack.heads * stack.head_width * sum(seen)
-        pairs += crosses * 12 * stack.layers * stack.heads * stack.head_width * sequence_length
-    return 6 * matmul_parameters(shape) + round(pairs)
+    """Training FLOPs per token, forward and backward; of a pair, per token of both."""
+    n_source = sequence_length if shape.encoder_layers else 0
+    return round(flops_per_row(shape, sequence_length, n_source, causal=causal) / sequence_length)
+
+
+def flops_per_row(
+    shape: Shape, n_tokens: int, n_source: int = 0, n_targets: int | None = None,
+    causal: bool = True,
+) -> int:  # fmt: skip
+    """Training FLOPs of a row of tokens.
+
+    n_source: what an encoder reads; n_targets: positions that go through the head, all by default.
+    """
+    crosses = bool(shape.encoder_layers)
+    pairs = n_tokens * _pairs(shape, n_tokens, causal)
+    products = n_tokens * _stack_products(shape, crosses)
+    products += (n_tokens if n_targets is None else n_targets) * shape.vocab_size * shape.width
+    if shape.ahead:
+        is_dense = not _has_experts(shape, shape.layers - 1)
+        block = replace(shape, layers=1, dense_layers=int(is_dense))
+        one = _stack_products(block, False) + shape.vocab_size * shape.width
+        products += n_tokens * shape.ahead * one
+        pairs += n_tokens * shape.ahead * _pairs(block, n_tokens, causal)
+    if crosses:
+        encoder = shape.encoder
+        # Keys and values of the source are made once a layer of the decoder.
+        memory = shape.layers * 2 * shape.width * shape.head_width * shape.kv_heads
+        products += n_source * (_stack_products(encoder, False) + memory) - n_tokens * memory
+        pairs += n_source * _pairs(encoder, n_source, causal)
+        pairs += n_tokens * shape.layers * n_source * shape.heads * shape.head_width
+    return 6 * products + round(12 * pairs)
+
+
+def conventions(shape: Shape, length: int) -> dict[str, float]:
+    """Training FLOPs per token as others count them, by name; MFUs differ by as much.
+
+    6N: all parameters. 6N + 12LdS: with attention to every position (Chowdhery et al. 2022, PaLM,
+    appendix B; llm-foundry). causal: half of those pairs, the embedding's look-up left out
+    (Megatron-Bridge). ours: CONVENTION, with windows and of experts those that a token uses.
+    """
+    n, lookup = n_parameters(shape), shape.vocab_size * shape.width
+    unused = sum(
+        (shape.experts - shape.experts_per_token) * 3 * shape.width * shape.expert_hidden
+        for layer in range(shape.layers) if _has_experts(shape, layer)
+    )  # fmt: skip
+    n -= unused
+    pairs = 12 * shape.layers * shape.heads * shape.head_width * length
+    without = n if shape.tied else n - lookup
+    return {
+        "6N": 6.0 * n,
+        "6N + 12LdS": 6.0 * n + pairs,
+        "causal, without embedding": 6.0 * without + pairs / 2,
+        "ours": float(flops_per_token(shape, length)),
+    }
+
+
+def flops_by_block(shape: Shape, n_tokens: int) -> tuple[list[int], int]:
+    """(training FLOPs of a row in each block of a decoder or an encoder, those of its head)."""
+    products = [
+        _stack_products(replace(shape, layers=n, head_transform=False), crosses=False)
+        for n in range(shape.layers + 1)
+    ]
+    blocks = [
+        6 * n_tokens * (after - before)
+        + round(12 * n_tokens * shape.heads * shape.head_width
+                * _keys_seen(shape, layer, n_tokens, causal=True))
+        for layer, (before, after) in enumerate(pairwise(products))
+    ]  # fmt: skip
+    head = shape.vocab_size * shape.width + shape.head_transform * shape.width**2
+    return blocks, 6 * n_tokens * head
 
 
 def state_bytes(shape: Shape, optimizer: str) -> dict[str, int]:
@@ -74,6 +128,26 @@ def state_bytes(shape: Shape, optimizer: str) -> dict[str, int]:
     }
 
 
+def _stack_products(shape: Shape, crosses: bool) -> int:
+    """Parameters of a stack in a matrix product for each of its tokens."""
+    total = shape.layers * (1 + crosses) * _projections(shape)
+    total += shape.width**2 if shape.head_transform else 0
+    for layer in range(shape.layers):
+        if _has_experts(shape, layer):
+            hidden = shape.experts_per_token * shape.expert_hidden
+            total += 3 * shape.width * hidden + shape.experts * shape.width
+            total += _feed_forward(shape, shape.shared_hidden)
+        else:
+            total += _feed_forward(shape, shape.hidden)
+    return total
+
+
+def _pairs(shape: Shape, length: int, causal: bool) -> float:
+    """Heads × head width × keys that a position of a stack sees on average, over its layers."""
+    seen = [_keys_seen(shape, i, length, causal) for i in range(shape.layers)]
+    return shape.heads * shape.head_width * sum(seen)
+
+
 def _stacks(shape: Shape) -> list[tuple[Shape, bool]]:
     """(shape, whether it attends to the other's states) of the decoder and the encoder."""
     if shape.encoder_layers:
@@ -82,7 +156,8 @@ def _stacks(shape: Shape) -> list[tuple[Shape, bool]]:
 
 
 def _stack(shape: Shape, crosses: bool = False) -> dict[str, int]:
-    c, d, n = shape.head_width, shape.width, shape.layers
+    blocks = _blocks(shape)
+    c, d, n = shape.head_width, shape.width, len(blocks)
     attention = _projections(shape)
     if shape.biased:
         attention += c * (shape.heads + 2 * shape.kv_heads) + d
@@ -95,7 +170,7 @@ def _stack(shape: Shape, crosses: bool = False) -> dict[str, int]:
     return {
         "embedding": embedding + shape.n_segments * d,
         "attention": n * (1 + crosses) * attention,
-        "feed_forward": sum(_layer(shape, i) for i in range(n)),
+        "feed_forward": sum(_layer(shape, i) for i in blocks),
         "norms": norms,
     }
 
@@ -109,8 +184,9 @@ def _layer(shape: Shape, layer: int) -> int:
 
 def _matrices(shape: Shape, crosses: bool) -> int:
     """Parameters of matrices inside the blocks."""
-    plain = shape.layers * (1 + crosses) * _projections(shape)
-    for layer in range(shape.layers):
+    blocks = _blocks(shape)
+    plain = len(blocks) * (1 + crosses) * _projections(shape)
+    for layer in blocks:
         if _has_experts(shape, layer):
             plain += shape.experts * (3 * shape.width * shape.expert_hidden + shape.width)
             plain += _feed_forward(shape, shape.shared_hidden)
@@ -140,6 +216,11 @@ def _keys_seen(shape: Shape, layer: int, length: int, causal: bool) -> float:
     if window and window < length:
         return window - window**2 / (2 * length)
     return length / 2
+
+
+def _blocks(shape: Shape) -> list[int]:
+    """The layer each block is made as: those that look further ahead are like the last."""
+    return [*range(shape.layers), *[shape.layers - 1] * shape.ahead]
 
 
 def _has_experts(shape: Shape, layer: int) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.model.attention import Attention, Context
+from pretrain.model.attention import Attention, Context, drop
 from pretrain.model.moe import Experts
+from pretrain.model.norms import RMSNorm
 from pretrain.model.settings import Shape
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -24,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def norm(shape: Shape) -> nn.Module:
     if shape.norm == "rms":
-        return nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        return RMSNorm(shape.width, shape.norm_epsilon)
     return nn.LayerNorm(shape.width, eps=shape.norm_epsilon, bias=shape.biased)
 
 
@@ -77,10 +78,13 @@ class Block(nn.Module):
         def feed_forward(x: Tensor) -> Tensor:
             return self.feed_forward(x, context) if self.has_experts else self.feed_forward(x)
 
-        x_BTD = self._join(x_BTD, attention, self.attention_norm)
+        x_BTD = self._join(x_BTD, attention, self.attention_norm, context)
         if self.crosses:
-            x_BTD = self._join(x_BTD, cross, self.cross_attention_norm)
-        return self._join(x_BTD, feed_forward, self.feed_forward_norm)
+            x_BTD = self._join(x_BTD, cross, self.cross_attention_norm, context)
+        return self._join(x_BTD, feed_forward, self.feed_forward_norm, context)
 
-    def _join(self, x: Tensor, f: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
-        return norm(x + f(x)) if self.is_after else x + f(norm(x))
+    def _join(
+        self, x: Tensor, f: Callable[[Tensor], Tensor], norm: nn.Module, context: Context
+    ) -> Tensor:
+        y = x + drop(f(x if self.is_after else norm(x)), context)
+        return norm(y) if self.is_after else y

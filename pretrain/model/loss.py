@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 CHUNK_BYTES = 32 << 20  # of fp32 logits at a time; far smaller pieces make slow products
+GPU_CHUNK_BYTES = 1 << 30  # a cache's size is no matter there, and small products leave it idle
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,62 @@ def cross_entropy_sum(
 
 
 @torch.no_grad()
-def token_losses(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, head: Head = PLAIN) -> Tensor:
-    """Loss of each token in nats, fp32, without gradients."""
+def token_losses(
+    x_ND: Tensor,
+    weight_VD: Tensor,
+    targets_N: Tensor,
+    head: Head = PLAIN,
+    right_N: Tensor | None = None,
+) -> Tensor:
+    """Loss of each token in nats, fp32, without gradients.
+
+    right_N: where given, receives whether the target was the likeliest token.
+    """
     losses = []
+    offset = 0
     for x, target in zip(*_chunks(weight_VD, x_ND, targets_N), strict=True):
         logits = _logits(x, weight_VD, head)
         at_target = logits.gather(1, target[:, None]).squeeze(1)
         losses.append(torch.logsumexp(logits, dim=1) - at_target)
+        if right_N is not None:
+            right_N[offset : offset + len(x)] = logits.argmax(dim=1) == target
+            offset += len(x)
     return torch.cat(losses)
 
 
-def _logits(x: Tensor, weight: Tensor, head: Head) -> Tensor:
-    logits = (x @ weight.t()).float()
+@torch.no_grad()
+def branch_losses(
+    x_ND: Tensor, weight_VD: Tensor, places_M: Tensor, targets_M: Tensor, head: Head = PLAIN
+) -> tuple[Tensor, Tensor]:
+    """(losses in nats, fp32, whether it was the likeliest token) of targets, each M.
+
+    places_M: ascending, the row of x that each target follows. Several may follow one, whose
+    logits are made once.
+    """
+    losses, right = [], []
+    begin, n_rows = 0, 0
+    (chunks,) = _chunks(weight_VD, x_ND)
+    for x in chunks:
+        end = int(torch.searchsorted(places_M, n_rows + len(x)))
+        place, target = places_M[begin:end] - n_rows, targets_M[begin:end]
+        logits = _logits(x, weight_VD, head)
+        losses.append(torch.logsumexp(logits, dim=1)[place] - logits[place, target])
+        right.append(logits.argmax(dim=1)[place] == target)
+        begin, n_rows = end, n_rows + len(x)
+    return torch.cat(losses), torch.cat(right)
+
+
+def _logits(x: Tensor, weight: Tensor, head: Head, out: Tensor | None = None) -> Tensor:
+    """fp32 logits of rows x, in `out` where it is given."""
+    if out is None:
+        logits = (x @ weight.t()).float()
+    elif x.dtype == torch.float32:
+        logits = torch.mm(x, weight.t(), out=out)
+    else:
+        logits = out.copy_(x @ weight.t())
     if head.bias_V is not None:
-        logits = logits + head.bias_V
-    return head.cap * torch.tanh(logits / head.cap) if head.cap else logits
+        logits += head.bias_V
+    return logits.div_(head.cap).tanh_().mul_(head.cap) if head.cap else logits
 
 
 class _CrossEntropySum(torch.autograd.Function):
@@ -81,35 +123,35 @@ class _CrossEntropySum(torch.autograd.Function):
         matrix = weight_VD.to(dtype)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_x = torch.empty_like(x_ND) if needs_x else None
-        grad_weight = (
-            torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
-        )  # fmt: skip
+        grad_weight: Tensor | None = None
         grad_bias = (
             weight_VD.new_zeros(len(weight_VD), dtype=torch.float32) if needs_bias else None
         )  # fmt: skip
         total = x_ND.new_zeros((), dtype=torch.float32)
-        offset = 0
+        room, offset = None, 0
         for x, target in zip(*_chunks(weight_VD, x_ND, targets), strict=True):
             rows = slice(offset, offset + x.shape[0])
             x = x.to(dtype)
-            logits = _logits(x, matrix, head)
+            if room is None:  # one for all chunks: new memory costs as much as filling it
+                room = x.new_empty(len(x), len(weight_VD), dtype=torch.float32)
+            logits = _logits(x, matrix, head, room[: len(x)])
             slope = 1 - (logits / head.cap).square() if head.cap else None
-            largest = logits.max(dim=1, keepdim=True).values
-            at_target = logits.gather(1, target[:, None])
-            exponentials = logits.sub_(largest).exp_()
-            denominator = exponentials.sum(dim=1, keepdim=True)
-            partition = denominator.log() + largest
-            losses = (partition - at_target).squeeze(1)
+            at_target = logits.gather(1, target[:, None]) if head.z else None
+            # In place on a CPU, where a row is read whole before it is written.
+            in_place = logits if logits.device.type == "cpu" else None
+            log_p = torch.log_softmax(logits, dim=1, out=in_place)
+            losses = log_p.gather(1, target[:, None]).neg_()
             total += losses.sum()
-            if head.z:
+            if at_target is not None:
+                partition = at_target + losses
                 total += head.z * partition.square().sum()
             if losses_N is not None:
-                losses_N[rows] = losses
+                losses_N[rows] = losses.squeeze(1)
             if needs_x or needs_weight or needs_bias:
-                grad = exponentials.div_(denominator)
-                if head.z:
+                grad = log_p.exp_()
+                if at_target is not None:
                     grad *= 1 + 2 * head.z * partition
-                grad.scatter_add_(1, target[:, None], -torch.ones_like(denominator))
+                grad.scatter_add_(1, target[:, None], torch.full_like(losses, -1.0))
                 if slope is not None:
                     grad *= slope
                 if grad_bias is not None:
@@ -117,11 +159,15 @@ class _CrossEntropySum(torch.autograd.Function):
                 grad = grad.to(dtype)
             if grad_x is not None:
                 grad_x[rows] = grad @ matrix
-            if grad_weight is not None:
+            if needs_weight and grad_weight is None:
+                grad_weight = (grad.t() @ x).float()
+            elif grad_weight is not None:
                 grad_weight.addmm_(grad.t(), x) if dtype == torch.float32 else grad_weight.add_(
                     grad.t() @ x
                 )
             offset += x.shape[0]
+        if needs_weight and grad_weight is None:  # no rows at all
+            grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32)
         ctx.save_for_backward(grad_x, grad_weight, grad_bias)
         ctx.weight_dtype = weight_VD.dtype
         return total
@@ -129,15 +175,17 @@ class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
         grad_x, grad_weight, grad_bias = ctx.saved_tensors
+        # In place: autograd itself then refuses a second pass over the same graph.
         if grad_x is not None:
-            grad_x = grad_x * grad_output.to(grad_x.dtype)
+            grad_x.mul_(grad_output)
         if grad_weight is not None:
-            grad_weight = (grad_weight * grad_output).to(ctx.weight_dtype)
+            grad_weight = grad_weight.mul_(grad_output).to(ctx.weight_dtype)
         if grad_bias is not None:
-            grad_bias = grad_bias * grad_output
+            grad_bias.mul_(grad_output)
         return grad_x, grad_weight, grad_bias, None, None, None
 
 
 def _chunks(weight_VD: Tensor, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    rows = max(16, CHUNK_BYTES // (4 * weight_VD.shape[0]))
+    n_bytes = GPU_CHUNK_BYTES if weight_VD.is_cuda else CHUNK_BYTES
+    rows = max(16, n_bytes // (4 * weight_VD.shape[0]))
     return [t.split(rows) for t in tensors]

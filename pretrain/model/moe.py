@@ -12,6 +12,8 @@ ways to an even load, both reported through `Context.balance` as (auxiliary loss
 b chooses experts and has no gradient; it is a buffer of the model, saved with it.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,11 +23,18 @@ from pretrain.model.settings import Shape
 
 _ALIGNED = 16  # bytes: what a grouped product wants of a row
 
+Products = Callable[[Tensor, Tensor], Tensor]  # (tokens sorted by expert, load_E) -> outputs
+Exchange = Callable[[Products, Tensor, Tensor], Tensor]
+
 
 class Experts(nn.Module):
     """Dims: N tokens, E experts, F hidden of one expert."""
 
     choice_bias: Tensor
+    # Takes tokens sorted by expert to where their experts are, through them, and back.
+    exchange: Exchange | None = None
+    # The mean over all who have some of the tokens; None: all tokens are here.
+    mean: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, shape: Shape, shared: nn.Module | None) -> None:
         super().__init__()
@@ -44,15 +53,23 @@ class Experts(nn.Module):
         share_NE, weight_NK, expert_NK = self.route(x_ND)
         n_experts = share_NE.shape[1]
         order = expert_NK.flatten().argsort(stable=True)
-        load_E = torch.bincount(expert_NK.flatten(), minlength=n_experts)
+        # Not `bincount`: on CUDA it waits for the device to learn how large its result is.
+        load_E = torch.zeros(n_experts, dtype=torch.int64, device=x_ND.device)
+        load_E.index_add_(0, expert_NK.flatten(), torch.ones_like(expert_NK.flatten()))
         token = order // expert_NK.shape[1]
-        y = self._experts(x_ND[token], load_E)
+        if self.exchange is None:
+            y = self._experts(x_ND[token], load_E)
+        else:
+            y = self.exchange(self._experts, x_ND[token], load_E)
         y = y * weight_NK.flatten()[order, None].to(y.dtype)
         y_ND = torch.zeros_like(x_ND, dtype=y.dtype).index_add(0, token, y)
         if self.shared is not None:
             y_ND = y_ND + self.shared(x_ND)
         used = load_E.float() / max(1, expert_NK.numel())
-        context.balance.append((n_experts * (used * share_NE.mean(dim=0)).sum(), load_E))
+        found_2E = torch.stack([used, share_NE.mean(dim=0)])
+        if self.mean is not None:
+            found_2E = self.mean(found_2E)
+        context.balance.append((n_experts * found_2E.prod(dim=0).sum(), load_E))
         return y_ND.view_as(x_BTD)
 
     def route(self, x_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,18 +11,22 @@ Dims: B batch, T time, S time of the encoder, D width, V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pretrain.model import flex
 from pretrain.model.attention import (
     RELATIVE_BUCKETS,
     Cache,
     Context,
+    Part,
+    drop,
     relative_buckets,
     rotary_table,
-    visible,
+    visible_at,
 )
 from pretrain.model.layers import ACTIVATIONS, Block, norm
 from pretrain.model.loss import Head
@@ -31,6 +35,10 @@ from pretrain.model.settings import Shape
 
 class Stack(nn.Module):
     """Blocks and what stands before and behind them, for embedded tokens."""
+
+    ahead_blocks: nn.ModuleList
+    # Where a pass is given only some tokens of each row: which, of so many that it is given.
+    part_of: Callable[[int, torch.device], Part] | None = None
 
     def __init__(self, shape: Shape, crosses: bool = False) -> None:
         super().__init__()
@@ -48,49 +56,96 @@ class Stack(nn.Module):
             self.norm = norm(shape)
 
     def run(self, x_BTD: Tensor, context: Context, documents_BT: Tensor | None = None) -> Tensor:
-        """Hidden states of embedded tokens, and what `context` gathers on the way."""
-        shape, t = self.shape, x_BTD.shape[1]
-        start = context.cache.n_tokens if context.cache is not None else 0
+        """Hidden states of embedded tokens, and what `context` gathers on the way.
+
+        documents_BT: of whole rows, also where a pass is given only some of their tokens.
+        """
+        x_BTD = self.enter(x_BTD, context, documents_BT)
+        return self.leave(self.through(x_BTD, context, documents_BT), context)
+
+    def enter(self, x_BTD: Tensor, context: Context, documents_BT: Tensor | None) -> Tensor:
+        """What the first block reads: embedded tokens, placed and normalised."""
+        shape = self.shape
+        places, _ = self._places(x_BTD, context)
         x_BTD = x_BTD * shape.embedding_scale if shape.embedding_scale != 1.0 else x_BTD
         if shape.embedding_norm:
             x_BTD = F.rms_norm(x_BTD, (shape.width,), eps=shape.norm_epsilon)
         if shape.positions in ("learned", "sinusoidal"):
-            place = torch.arange(start, start + t, device=x_BTD.device)
+            place = places
             if documents_BT is not None:  # each document starts at 0
-                place = place - _starts(documents_BT)
+                place = place - _starts(documents_BT)[:, places]
             if shape.positions == "learned":
                 x_BTD = x_BTD + self.position(place)
             else:
                 x_BTD = x_BTD + sinusoids(place, shape.width).to(x_BTD.dtype)
         if shape.n_segments:
-            x_BTD = x_BTD + self.segment.weight[0]  # all text is of the first segment
+            segments_BT = context.segments_BT  # all text is of the first where none are given
+            if segments_BT is None:
+                segments_BT = torch.zeros(1, dtype=torch.int64, device=x_BTD.device)
+            x_BTD = x_BTD + self.segment(segments_BT)
         if shape.input_norm:
             x_BTD = self.input_norm(x_BTD)
-        self._prepare(context, start, x_BTD, documents_BT)
+        return drop(x_BTD, context)
+
+    def through(self, x_BTD: Tensor, context: Context, documents_BT: Tensor | None) -> Tensor:
+        """What the last block that is here gives."""
+        places, keys = self._places(x_BTD, context)
+        self._prepare(context, places, keys, x_BTD, documents_BT)
         for block in self.blocks:
             x_BTD = block(x_BTD, context)
-        return self.norm(x_BTD) if shape.norm_place == "before" else x_BTD
+        return x_BTD
+
+    def leave(self, x_BTD: Tensor, context: Context) -> Tensor:
+        if context.looks_ahead:
+            context.ahead = [self.norm(block(x_BTD, context)) for block in self.ahead_blocks]
+        return self.norm(x_BTD) if self.shape.norm_place == "before" else x_BTD
+
+    def _places(self, x_BTD: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Where in its row each token stands, and each that it can attend to: T or B T, S."""
+        t = x_BTD.shape[1]
+        if context.tree is not None:
+            return context.tree.places_BT, context.tree.places_BT
+        if self.part_of is not None and context.cache is None:
+            context.part = self.part_of(t, x_BTD.device)
+            context.own = len(context.part.key_places_S), context.part.places_T
+            return context.part.places_T, context.part.key_places_S
+        start = context.cache.n_tokens if context.cache is not None else 0
+        keys = torch.arange(start + t, device=x_BTD.device)
+        if context.cache is not None and context.cache.lengths_B is not None:
+            return context.cache.lengths_B[:, None] + keys[:t], keys
+        return keys[start:], keys
 
     def _prepare(
-        self, context: Context, start: int, x_BTD: Tensor, documents_BT: Tensor | None
-    ) -> None:
+        self, context: Context, places: Tensor, keys: Tensor, x_BTD: Tensor,
+        documents_BT: Tensor | None,
+    ) -> None:  # fmt: skip
         """The tables that the layers share: rotary, masks by window, relative bias."""
-        shape, t = self.shape, x_BTD.shape[1]
+        shape, device, part = self.shape, x_BTD.device, context.part
+        n_together = part.n_together if part else places.shape[-1]
+        rows_differ = places.ndim == 2
         layers = range(shape.layers)
         if shape.positions == "rotary":
             for base in {shape.rope_base(i) for i in layers}:
-                context.rotary[base] = rotary_table(base, shape.head_width, start, t, x_BTD)
+                heads_alike = places[:, None] if rows_differ else places
+                context.rotary[base] = rotary_table(base, shape.head_width, heads_alike, x_BTD)
         for window in {shape.window_of(i) for i in layers}:
+            if context.tree is not None:
+                context.masks[window] = context.tree.mask(window)
+                continue
             needed = documents_BT is not None or (
-                window and start + t > window // (1 + (not shape.causal))
+                window and len(keys) > window // (1 + (not shape.causal))
             )
-            context.masks[window] = (
-                visible(t, start + t, shape.causal, window, x_BTD.device, documents_BT)
-                if needed
-                else None
-            )
+            if not needed and not (part and shape.causal) and not rows_differ:
+                context.masks[window] = None
+            elif flex.fits(shape, n_together, context.cache is not None, device):
+                at = (places, keys) if part else None
+                context.masks[window] = flex.block_mask(
+                    len(places), shape.causal, window, device, documents_BT, at
+                )
+            else:
+                context.masks[window] = visible_at(places, keys, shape.causal, window, documents_BT)
         if shape.positions == "relative":
-            buckets = relative_buckets(t, shape.causal, x_BTD.device)
+            buckets = relative_buckets(len(places), shape.causal, device)
             context.bias = self.relative(buckets).permute(2, 0, 1)[None]
 
 
@@ -108,6 +163,9 @@ class Transformer(Stack):
             self.head_bias = nn.Parameter(torch.zeros(shape.vocab_size))
         if not shape.tied:
             self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
+        if shape.ahead:  # Gloeckle et al. 2024 (2404.19737): a block per token, the head shared
+            last = shape.layers - 1
+            self.ahead_blocks = nn.ModuleList(Block(shape, last) for _ in range(shape.ahead))
 
     @property
     def head_weight(self) -> Tensor:
@@ -139,7 +197,7 @@ class Transformer(Stack):
         context.cache = cache
         if self.shape.encoder_layers:
             assert source_BS is not None, "an encoder needs something to read"
-            reading = Context(False)
+            reading = Context(False, dropout=context.dropout)
             seen = None if source_visible_BS is None else source_visible_BS.long()
             # Padding is a document of its own: it sees itself, and nobody else does.
             context.memory = self.encoder.run(self.embed(source_BS), reading, seen)
@@ -149,13 +207,21 @@ class Transformer(Stack):
         x_BTD = self.run(self.embed(tokens_BT), context, documents_BT)
         if cache is not None:
             cache.n_tokens += tokens_BT.shape[1]
+        return self.ready(x_BTD)
+
+    def ready(self, x_BTD: Tensor) -> Tensor:
+        """The stack's result as the head takes it."""
         if self.shape.head_transform:
             x_BTD = self.transform_norm(ACTIVATIONS[self.shape.activation](self.transform(x_BTD)))
         return x_BTD * self.shape.logit_scale if self.shape.logit_scale != 1.0 else x_BTD
 
     def forward(self, tokens_BT: Tensor, cache: Cache | None = None, **more: Tensor) -> Tensor:
         """Logits B T V."""
-        logits_BTV = F.linear(self.hidden(tokens_BT, cache, **more), self.head_weight)  # type: ignore[arg-type]
+        return self.logits_of(self.hidden(tokens_BT, cache, **more))  # type: ignore[arg-type]
+
+    def logits_of(self, hidden_BTD: Tensor) -> Tensor:
+        """Logits … V of hidden states … D, as `hidden` gives them."""
+        logits_BTV = F.linear(hidden_BTD, self.head_weight)
         if self.shape.head_transform:
             logits_BTV = logits_BTV + self.head_bias
         if self.shape.logit_cap:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pretrain.model.attention import attend, relative_buckets, visible
+from pretrain.model.attention import attend, relative_buckets, rotary_table, rotate, visible
 from pretrain.model.sizes import SIZES
 from tests.model.test_transformer import randomised, tokens_of
 
@@ -76,3 +76,24 @@ def test_caps_bound_scores_and_logits():
         plain = randomised(replace(shape, attention_cap=0.0, logit_cap=0.0))(tokens)
     assert logits.abs().max() < 2.0
     assert (loose - plain).abs().max() < 1e-4 < (logits - plain).abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rotation_and_its_gradient_equal_complex_numbers(dtype):
+    """Channel i and i + C/2 are one complex number, turned by position · base^(−2i/C)."""
+    draw = torch.Generator().manual_seed(0)
+    x, dy = (torch.randn(2, 5, 3, 8, generator=draw).to(dtype) for _ in range(2))
+    x = x.transpose(1, 2).requires_grad_()  # B H T C, lying as B T H C
+    dy = dy.transpose(1, 2)
+    turn = torch.outer(torch.arange(2.0, 7.0), 100.0 ** (-torch.arange(0, 8, 2) / 8))
+    turn = torch.polar(torch.ones_like(turn), turn)
+
+    def turned(t, by):
+        z = torch.complex(*t.detach().float().chunk(2, dim=-1)) * by
+        return torch.cat([z.real, z.imag], dim=-1)
+
+    y = rotate(x, rotary_table(100.0, 8, torch.arange(2, 7), x.detach()))
+    y.backward(dy)
+    tolerance = {"atol": 1e-6 if dtype == torch.float32 else 0.04, "rtol": 0.0}
+    torch.testing.assert_close(y.float(), turned(x, turn), **tolerance)
+    torch.testing.assert_close(x.grad.float(), turned(dy, turn.conj()), **tolerance)

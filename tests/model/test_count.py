@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.model import count
+from pretrain.model.attention import Context
 from pretrain.model.init import build
 from pretrain.model.sizes import SIZES
 from pretrain.model.transformer import Transformer
@@ -78,6 +79,39 @@ def test_matmul_flops_equal_torchs_counter(tied, heads, kv_heads, head_dim):
     assert matmul == 2 * 16 * 6 * count.matmul_parameters(shape)
 
 
+ROWS = {
+    "bert-base": ({"max_length": 64}, 16, 0, 5),
+    "t5-small": ({"head_dim": 16, "encoder_layers": 3}, 8, 24, None),
+    "mixtral-8x7b": ({"experts": 4, "expert_hidden": 48, "kv_heads": 2}, 16, 0, None),
+    "1m": ({"ahead": 2}, 16, 0, None),
+}
+
+
+@pytest.mark.parametrize("size", ROWS)
+def test_the_products_of_a_row_equal_torchs_counter(size):
+    """Head only at targets, an encoder over its source, experts as chosen, blocks further ahead."""
+    given, n_tokens, n_source, n_targets = ROWS[size]
+    small = {"layers": 2, "width": 64, "heads": 4, "kv_heads": 4, "hidden": 96, "vocab_size": 320}
+    shape = replace(SIZES[size], **(small | given))
+    model = build(shape, 0)
+    tokens = torch.randint(0, 320, (1, n_tokens), generator=torch.Generator().manual_seed(0))
+    source = torch.randint(0, 320, (1, n_source)) if n_source else None
+    context = Context(shape.causal, looks_ahead=bool(shape.ahead))
+    with FlopCounterMode(display=False) as counter:
+        hidden = model.hidden(tokens, source_BS=source, context=context)[0, :n_targets]
+        states = [hidden, *(further[0] for further in context.ahead)]
+        logits = torch.cat(states) @ model.head_weight.t()
+        logits.logsumexp(dim=-1).sum().backward()
+    found = counter.get_flop_counts()["Global"].items()
+    matmul = sum(n for op, n in found if str(op) in ("aten.mm", "aten.addmm"))
+    blocks = shape.layers + shape.ahead
+    pairs = 6 * blocks * n_tokens**2 * (1 if shape.causal else 2)
+    if n_source:
+        pairs += 12 * (shape.layers * n_tokens * n_source + shape.encoder_layers * n_source**2)
+    whole = count.flops_per_row(shape, n_tokens, n_source, n_targets)
+    assert whole - pairs * shape.heads * shape.head_width == matmul
+
+
 def test_attention_flops_equal_torchs_counter_of_plain_products():
     """All pairs, forward and backward, counted on the two matrix products of attention."""
     shape = replace(SIZES["1m"], vocab_size=320)
@@ -103,3 +137,16 @@ def test_state_bytes_equal_the_real_tensors(optimizer, tied):
         "gradients": weights,
         "optimizer": sum(t.nbytes for t in state.values()),
     }
+
+
+def test_conventions_are_the_published_formulas():
+    """6N, 6N + 12 L d S, and Megatron-Bridge's FLOPs of Llama 3 70B and 405B."""
+    told = {"70b": 4.492e11, "405b": 2.524e12}
+    for name, flops in told.items():
+        shape = replace(SIZES[name], vocab_size=128_256)
+        found = count.conventions(shape, 8192)
+        n = count.n_parameters(shape)
+        assert found["6N"] == 6 * n
+        assert found["6N + 12LdS"] == 6 * n + 12 * shape.layers * shape.width * 8192
+        assert found["causal, without embedding"] == pytest.approx(flops, rel=1e-3)
+        assert found["ours"] == count.flops_per_token(shape, 8192)

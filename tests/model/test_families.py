@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from pretrain.model import count
+from pretrain.model import count, hf
 from pretrain.model.init import build
 from pretrain.model.sizes import SIZES
-from pretrain.publish import hf
 from tests.model.test_transformer import randomised, tokens_of
 
 SMALL = {"layers": 3, "width": 64, "heads": 4, "kv_heads": 4, "hidden": 96, "vocab_size": 160}

@@ -1,14 +1,16 @@
 """Generation with a cache gives what computing everything anew would give."""
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 
-from pretrain.model.generate import _choose, generate
+from pretrain.errors import DataError
+from pretrain.model.generate import continuations, generate
+from pretrain.model.sampling import Sampling
 from pretrain.model.sizes import SIZES
 
+from .test_families import small
 from .test_transformer import randomised
 
 SHAPE = replace(SIZES["1m"], vocab_size=320, qk_norm=True)
@@ -62,13 +64,64 @@ def test_top_k_one_is_greedy_and_top_k_bounds_the_choice(model):
     assert drawn == allowed
 
 
-def test_samples_follow_the_softmax_of_the_k_likeliest():
-    logits = torch.tensor([0.5, 2.0, 1.0, -1.0, 1.5])
-    generator = torch.Generator().manual_seed(0)
-    n = 3000
-    for temperature, top_k, kept in ((0.7, 0, range(5)), (0.7, 5, range(5)), (1.3, 3, (1, 2, 4))):
-        drawn = Counter(int(_choose(logits, temperature, top_k, generator)) for _ in range(n))
-        assert drawn.keys() <= set(kept)
-        wanted = (logits[list(kept)] / temperature).softmax(0).tolist()
-        for token, p in zip(kept, wanted, strict=True):
-            assert abs(drawn[token] / n - p) < 4.5 * (p * (1 - p) / n) ** 0.5
+PROMPTS = [[5], [5, 9, 200, 31], list(range(60)), [7, 7], [5], list(range(100, 130)), [8, 1]]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 32])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(0.8, 50, seed=11)], ids=["likeliest", "drawn"]
+)
+def test_many_prompts_at_once_are_each_alone(model, rows, sampling):
+    texts = continuations(model, PROMPTS, 14, sampling=sampling, rows=rows)
+    assert texts == [alone(model, i, p, 14, sampling) for i, p in enumerate(PROMPTS)]
+    assert texts[0] == list(generate(model, PROMPTS[0], 14, sampling=sampling))
+
+
+def alone(model, i, prompt, n_tokens, sampling):
+    """Prompt i behind i others that end at once."""
+    others = [[1]] * i
+    return continuations(
+        model, [*others, prompt], n_tokens, done=lambda j, _: j < i, sampling=sampling, rows=1
+    )[i]
+
+
+def test_rows_end_at_stop_tokens_and_when_told(model):
+    whole = continuations(model, PROMPTS, 12)
+    stop = {whole[1][5], whole[3][2]}
+    ended = continuations(model, PROMPTS, 12, stop=stop, rows=2)
+    for text, short in zip(whole, ended, strict=True):
+        places = [i for i, token in enumerate(text) if token in stop]
+        assert short == text[: places[0] if places else 12]
+    heard = []
+
+    def done(i, tokens):
+        heard.append(i)
+        return len(tokens) == 1 + i
+
+    told = continuations(model, PROMPTS, 12, done=done, rows=3)
+    assert told == [text[: 1 + i] for i, text in enumerate(whole)]
+    assert sorted(heard) == sorted(i for i in range(7) for _ in range(1 + i))
+    heard.clear()
+    continuations(model, PROMPTS, 4, done=lambda i, _: heard.append(i) is not None)
+    assert len(heard) == 7 * 4  # the last token too
+
+
+def test_nothing_to_do_is_done(model):
+    assert continuations(model, [], 5) == []
+    assert continuations(model, [[1], [2]], 0) == [[], []]
+
+
+def test_each_prompt_may_have_its_own_length(model):
+    whole = continuations(model, PROMPTS, 9)
+    limits = [0, 9, 3, 1, 0, 5, 2]
+    cut = [text[:n] for text, n in zip(whole, limits, strict=True)]
+    assert continuations(model, PROMPTS, limits, rows=2) == cut
+
+
+def test_a_prompt_without_room_is_named():
+    model = randomised(small("gpt2-124m"))
+    assert len(continuations(model, [[1] * 90], 7)[0]) == 7
+    with pytest.raises(DataError, match="prompt 1 has 90 tokens and 8 shall follow"):
+        continuations(model, [[1], [1] * 90], 8)
+    with pytest.raises(DataError, match="prompt 0"):
+        next(generate(model, [1] * 96, 2))

@@ -71,3 +71,40 @@ def test_every_block_starts_as_the_identity_and_the_first_loss_is_uniform():
         loss = torch.nn.functional.cross_entropy(model(tokens)[0, :-1], tokens[0, 1:])
     assert torch.allclose(hidden, bare, atol=1e-6)
     assert float(loss) == pytest.approx(torch.log(torch.tensor(512.0)).item(), abs=0.02)
+
+
+@pytest.mark.parametrize(("size", "std"), [("t5-small", 1.0), ("transformer-base", 64**-0.5)])
+def test_a_scaled_embedding_begins_where_its_logits_are_about_one(size, std):
+    """T5 scales logits down, the first Transformer its embedding up: both by the width's root."""
+    small = {"layers": 1, "encoder_layers": 1, "width": 64, "heads": 2, "kv_heads": 2, "hidden": 96}
+    scales = {"logit_scale": 64**-0.5} if size == "t5-small" else {"embedding_scale": 8.0}
+    model = build(replace(SIZES[size], vocab_size=512, **small, **scales), 0)
+    assert float(model.embed.weight.detach().std()) == pytest.approx(std, rel=0.05)
+    with torch.no_grad():
+        logits = model(torch.arange(32)[None], source_BS=torch.arange(32)[None])
+    assert 0.3 < float(logits.std()) < 3
+
+
+def test_t5_begins_with_embeddings_of_one_whatever_its_head_is():
+    """Its residual stream is what its branches' norms make of them; its head here is its own."""
+    small = {"layers": 1, "encoder_layers": 1, "width": 64, "heads": 2, "kv_heads": 2, "hidden": 96}
+    model = build(replace(SIZES["t5-v1.1-base"], vocab_size=512, **small), 0)
+    assert float(model.embed.weight.detach().std()) == pytest.approx(1.0, rel=0.05)
+    assert float(model.head.weight.detach().std()) == pytest.approx(0.001, rel=0.05)
+
+
+def test_a_model_may_be_changed_before_it_has_memory_and_filled_in_parts():
+    """What a rank that holds the first half of every parameter would do."""
+    seen, taken = [], {}
+
+    def prepare(model):
+        seen.extend(p.device.type for p in model.parameters())
+
+    def put(parameter, whole):
+        taken[parameter.shape] = whole
+        parameter[: len(parameter) // 2] = whole[: len(parameter) // 2]
+
+    half, whole = build(SHAPE, 3, "cpu", prepare, put), build(SHAPE, 3)
+    assert set(seen) == {"meta"}
+    for a, b in zip(half.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(a[: len(a) // 2], b[: len(b) // 2])

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from pretrain.model.layers import ACTIVATIONS, FeedForward, norm
+from pretrain.model.norms import RMSNorm
 from pretrain.model.sizes import SIZES
 
 
@@ -30,4 +31,4 @@ def test_norms():
     plain = norm(replace(SIZES["1m"], norm="layer"))
     assert plain.bias is None
     assert norm(replace(SIZES["1m"], norm="layer", biased=True)).bias is not None
-    assert isinstance(norm(SIZES["1m"]), torch.nn.RMSNorm)
+    assert isinstance(norm(SIZES["1m"]), RMSNorm)

@@ -91,6 +91,15 @@ def test_the_gradient_scales_with_what_comes_after(chunk_bytes):
     torch.testing.assert_close(our_weight.double(), grad_weight / 4, atol=2e-5, rtol=1e-4)
 
 
+def test_a_second_backward_pass_is_refused():
+    """Gradients are scaled in place: passing twice must fail, not scale twice."""
+    x, weight, targets = case(20, 8, 300)
+    total = loss.cross_entropy_sum(x.requires_grad_(), weight, targets)
+    total.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.backward()
+
+
 @pytest.mark.parametrize("needs", ["x", "weight", "none"])
 def test_only_wanted_gradients_are_made(needs):
     x, weight, targets = case(20, 8, 300)
@@ -137,3 +146,19 @@ def test_large_logits_stay_finite_and_a_zero_head_is_log_of_the_vocabulary():
     assert all(torch.isfinite(t).all() for t in (value, grad_x, grad_weight))
     value, _, _ = ours(x, weight * 0, targets)
     assert value.item() == pytest.approx(10 * math.log(300), rel=1e-6)
+
+
+@pytest.mark.parametrize("cap", [0.0, 1.5])
+def test_branches_of_a_row_equal_rows_of_their_own(monkeypatch, cap):
+    monkeypatch.setattr(loss, "CHUNK_BYTES", 4 * 13 * 16)  # of the least size, 16 rows
+    draw = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(40, 8, generator=draw), torch.randn(13, 8, generator=draw)
+    places = torch.randint(0, 40, (90,), generator=draw).sort().values
+    targets = torch.randint(0, 13, (90,), generator=draw)
+    head = loss.Head(torch.randn(13, generator=draw), cap)
+    found, right = loss.branch_losses(x, weight, places, targets, head)
+    wanted_right = torch.empty(90, dtype=torch.bool)
+    wanted = loss.token_losses(x[places], weight, targets, head, wanted_right)
+    torch.testing.assert_close(found, wanted)
+    assert torch.equal(right, wanted_right)
+    assert 0 < right.sum() < 90

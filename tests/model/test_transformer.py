@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pretrain.model import hf
 from pretrain.model.attention import Cache
 from pretrain.model.init import build
 from pretrain.model.sizes import SIZES
 from pretrain.model.transformer import Transformer
-from pretrain.publish import hf
 
 SHAPE = replace(SIZES["1m"], vocab_size=320)
 SHAPES = {

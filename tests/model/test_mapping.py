@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretrain.errors import DataError
-from pretrain.publish.mapping import Entry, entry, to_ours, to_theirs
+from pretrain.model.mapping import Entry, entry, to_ours, to_theirs
 
 OURS = {
     "q": torch.arange(6.0).view(2, 3), "k": torch.arange(3.0).view(1, 3),

@@ -2,33 +2,15 @@
 
 from typing import Any
 
+from pretrain.model import families
+from pretrain.model.mapping import Entry, entry, linear
 from pretrain.model.settings import Shape
-from pretrain.publish.mapping import Entry, entry, linear
 
 
 def kind_of(shape: Shape) -> str | None:
-    if shape == _bert(shape):
+    if shape == families.bert(shape):
         return "bert"
-    return "modernbert" if shape == _modernbert(shape) else None
-
-
-def _bert(shape: Shape) -> Shape:
-    return Shape(
-        shape.layers, shape.width, shape.heads, shape.heads, shape.hidden, shape.vocab_size,
-        positions="learned", max_length=shape.max_length, norm="layer", norm_place="after",
-        norm_epsilon=shape.norm_epsilon, activation="gelu", gated=False, biased=True, tied=True,
-        causal=False, input_norm=True, n_segments=shape.n_segments, head_transform=True,
-    )  # fmt: skip
-
-
-def _modernbert(shape: Shape) -> Shape:
-    return Shape(
-        shape.layers, shape.width, shape.heads, shape.heads, shape.hidden, shape.vocab_size,
-        rope_theta=shape.rope_theta, local_theta=shape.local_theta, window=shape.window,
-        global_every=shape.global_every, norm="layer", norm_epsilon=shape.norm_epsilon,
-        first_norm=False, activation="gelu", tied=True, causal=False, input_norm=True,
-        head_transform=True,
-    )  # fmt: skip
+    return "modernbert" if shape == families.modernbert(shape) else None
 
 
 def config(shape: Shape, kind: str, length: int) -> dict[str, Any]:
@@ -109,34 +91,3 @@ def _modernbert_entries(shape: Shape) -> list[Entry]:
             entry(f"{theirs}.mlp.Wo.weight", f"{ours}.feed_forward.down.weight"),
         ]
     return found
-
-
-def shape_of(config: dict[str, Any]) -> Shape:
-    heads = config["num_attention_heads"]
-    sizes = (
-        config["num_hidden_layers"], config["hidden_size"], heads, heads,
-        config["intermediate_size"], config["vocab_size"],
-    )  # fmt: skip
-    if config["model_type"] == "bert":
-        return _bert(
-            Shape(
-                *sizes,
-                max_length=config["max_position_embeddings"],
-                norm_epsilon=config["layer_norm_eps"],
-                n_segments=config["type_vocab_size"],
-            )
-        )
-    rope = config.get("rope_parameters") or {}
-    full, local = rope.get("full_attention") or {}, rope.get("sliding_attention") or {}
-    kinds = config.get("layer_types") or []
-    every = kinds[1:].index("full_attention") + 1 if "full_attention" in kinds[1:] else len(kinds)
-    return _modernbert(
-        Shape(
-            *sizes,
-            rope_theta=full.get("rope_theta", config.get("global_rope_theta", 160_000.0)),
-            local_theta=local.get("rope_theta", config.get("local_rope_theta", 10_000.0)),
-            window=config["local_attention"],
-            global_every=config.get("global_attn_every_n_layers") or every,
-            norm_epsilon=config["norm_eps"],
-        )
-    )

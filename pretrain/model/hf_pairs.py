@@ -4,33 +4,16 @@ from typing import Any
 
 import torch
 
+from pretrain.model import families
+from pretrain.model.mapping import Entry, entry, linear
 from pretrain.model.settings import Shape
 from pretrain.model.transformer import sinusoids
-from pretrain.publish.mapping import Entry, entry, linear
 
 
 def kind_of(shape: Shape) -> str | None:
-    if shape == _t5(shape):
+    if shape == families.t5(shape):
         return "t5"
-    return "marian" if shape == _marian(shape) else None
-
-
-def _t5(shape: Shape) -> Shape:
-    return Shape(
-        shape.layers, shape.width, shape.heads, shape.heads, shape.hidden, shape.vocab_size,
-        shape.head_width, positions="relative", norm_epsilon=shape.norm_epsilon,
-        activation="gelu_tanh" if shape.gated else "relu", gated=shape.gated, tied=shape.tied,
-        logit_scale=shape.width**-0.5 if shape.tied else 1.0, encoder_layers=shape.encoder_layers,
-    ) if shape.head_dim else Shape(0, 0, 0, 0, 0)  # fmt: skip
-
-
-def _marian(shape: Shape) -> Shape:
-    return Shape(
-        shape.layers, shape.width, shape.heads, shape.heads, shape.hidden, shape.vocab_size,
-        positions="sinusoidal", norm="layer", norm_place="after", activation="relu", gated=False,
-        biased=True, tied=True, embedding_scale=shape.width**0.5,
-        encoder_layers=shape.encoder_layers,
-    )  # fmt: skip
+    return "marian" if shape == families.marian(shape) else None
 
 
 def config(shape: Shape, kind: str, length: int, pad: int) -> dict[str, Any]:
@@ -123,36 +106,3 @@ def _marian_entries(shape: Shape, length: int) -> list[Entry]:
                 *linear(f"{layer}.final_layer_norm", f"{block}.feed_forward_norm", True),
             ]
     return found
-
-
-def shape_of(config: dict[str, Any]) -> Shape:
-    if config["model_type"] == "t5":
-        gated = config["feed_forward_proj"].startswith("gated")
-        heads = config["num_heads"]
-        return _t5(
-            Shape(
-                config.get("num_decoder_layers") or config["num_layers"],
-                config["d_model"],
-                heads,
-                heads,
-                config["d_ff"],
-                config["vocab_size"],
-                head_dim=config["d_kv"],
-                gated=gated,
-                norm_epsilon=config["layer_norm_epsilon"],
-                tied=config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)),
-                encoder_layers=config["num_layers"],
-            )
-        )
-    heads = config["decoder_attention_heads"]
-    return _marian(
-        Shape(
-            config["decoder_layers"],
-            config["d_model"],
-            heads,
-            heads,
-            config["decoder_ffn_dim"],
-            config["vocab_size"],
-            encoder_layers=config["encoder_layers"],
-        )
-    )

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pretrain.errors import DataError
+from pretrain.model import hf, hf_decoders
 from pretrain.model.sizes import SIZES
-from pretrain.publish import hf, hf_decoders
 
 KINDS = [
     ("8b", "llama"),

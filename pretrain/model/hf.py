@@ -9,6 +9,9 @@ config.json speaks both dialects: transformers 4 reads `rope_theta` and `torch_d
 the wrong base. Our channel order of the rotary embedding is already theirs.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pretrain.errors import DataError
+from pretrain.model import hf_decoders, hf_encoders, hf_pairs, mapping
+from pretrain.model.families import KINDS
+from pretrain.model.families import shape_of as shape_of
 from pretrain.model.settings import Shape
-from pretrain.publish import hf_decoders, hf_encoders, hf_pairs, mapping
 
-KINDS = (*hf_decoders.LLAMA_LIKE, "gpt2", "bert", "modernbert", "t5", "marian")
 _LONGEST = 512  # rows of Marian's computed table where nobody says how many
 
 
@@ -28,6 +32,7 @@ def kind_of(shape: Shape) -> str:
 
     Raises: DataError where there is none.
     """
+    shape = replace(shape, ahead=0)  # blocks that only training needs stay behind
     if shape.encoder_layers:
         kind = hf_pairs.kind_of(shape)
     else:
@@ -38,6 +43,13 @@ def kind_of(shape: Shape) -> str:
             f"{', '.join(KINDS)} without further options (recipe table model)"
         )
     return kind
+
+
+def auto_class(shape: Shape) -> str:
+    """The class of transformers that loads a folder of this shape with its head."""
+    if shape.encoder_layers:
+        return "AutoModelForSeq2SeqLM"
+    return "AutoModelForCausalLM" if shape.causal else "AutoModelForMaskedLM"
 
 
 def entries(shape: Shape, sequence_length: int = _LONGEST) -> list[mapping.Entry]:
@@ -72,38 +84,31 @@ def config(
     }
 
 
+def each_tensor(
+    shape: Shape, ours: Mapping[str, Tensor], dtype: torch.dtype, sequence_length: int = _LONGEST
+) -> dict[str, Callable[[], Tensor]]:
+    """What makes each of their tensors, contiguous and in `dtype`, at the moment it is called.
+
+    A normalised embedding is folded into the matrix, exactly.
+    """
+    ours = dict(ours)
+    embed = ours["embed.weight"]
+
+    def make(one: mapping.Entry) -> Tensor:
+        if shape.embedding_norm and one.ours == ("embed.weight",):
+            made = F.rms_norm(embed, (shape.width,), eps=shape.norm_epsilon)
+        else:
+            made = mapping.theirs_of(one, ours)
+        return made.detach().to(dtype).contiguous()
+
+    return {one.theirs: partial(make, one) for one in entries(shape, sequence_length)}
+
+
 def tensors(
-    shape: Shape, ours: dict[str, Tensor], dtype: torch.dtype, sequence_length: int = _LONGEST
+    shape: Shape, ours: Mapping[str, Tensor], dtype: torch.dtype, sequence_length: int = _LONGEST
 ) -> dict[str, Tensor]:
-    """Weights under their names. A normalised embedding is folded into the matrix, exactly."""
-    if shape.embedding_norm:
-        folded = F.rms_norm(ours["embed.weight"], (shape.width,), eps=shape.norm_epsilon)
-        ours = ours | {"embed.weight": folded}
-    made = mapping.to_theirs(entries(shape, sequence_length), ours)
-    return {name: tensor.to(dtype).contiguous() for name, tensor in made.items()}
-
-
-def shape_of(config: dict[str, Any]) -> Shape:
-    """The shape a config.json describes; DataError for what these families are not."""
-    kind = config.get("model_type")
-    if kind not in KINDS:
-        raise DataError(f"publish: model_type is {kind!r}; must be one of {', '.join(KINDS)}")
-    if kind in ("t5", "marian"):
-        return hf_pairs.shape_of(config)
-    if kind in ("bert", "modernbert"):
-        return hf_encoders.shape_of(config)
-    rope = config.get("rope_parameters") or {}
-    for table in (rope, config.get("rope_scaling") or {}):
-        scaled = table.get("rope_type") or table.get("type", "default")  # "type" until 4.43
-        if scaled != "default":
-            raise DataError(
-                f"publish: the rotary embedding is scaled ({scaled!r}); must be of type 'default'"
-            )
-    for key, only in (("attention_bias", False), ("mlp_bias", False), ("hidden_act", "silu")):
-        if config.get(key, only) != only:
-            raise DataError(f"publish: {key} is {config[key]!r}; must be {only!r}")
-    theta = float(rope.get("rope_theta", config.get("rope_theta", 10_000.0)))
-    return hf_decoders.shape_of(config, theta)
+    """All weights under their names."""
+    return {n: make() for n, make in each_tensor(shape, ours, dtype, sequence_length).items()}
 
 
 def from_tensors(shape: Shape, theirs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,13 +7,13 @@ Qwen3                       QK-norm           Dots1ForCausalLM     and shared ex
 
 from typing import Any
 
+from pretrain.model import families
+from pretrain.model.mapping import Entry, entry, linear
 from pretrain.model.settings import Shape
-from pretrain.publish.mapping import Entry, entry, linear
 
 _ATTENTION = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "o_proj"}
 _FORWARD = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
 _MIXTRAL = {"gate": "w1", "down": "w2", "up": "w3"}
-LLAMA_LIKE = ("llama", "mistral", "qwen3", "mixtral", "qwen3_moe", "dots1")
 _CLASSES = {
     "llama": "Llama", "mistral": "Mistral", "qwen3": "Qwen3", "mixtral": "Mixtral",
     "qwen3_moe": "Qwen3Moe", "dots1": "Dots1",
@@ -22,7 +22,7 @@ _CLASSES = {
 
 def kind_of(shape: Shape) -> str | None:
     """The model_type of a decoder, or None where no class is exactly it."""
-    if shape == _gpt2_like(shape):
+    if shape == families.gpt2(shape):
         return "gpt2"
     plain = Shape(
         shape.layers, shape.width, shape.heads, shape.kv_heads, shape.hidden, shape.vocab_size,
@@ -54,14 +54,6 @@ _EXPERT_FIELDS = (
 )  # fmt: skip
 
 
-def _gpt2_like(shape: Shape) -> Shape:
-    return Shape(
-        shape.layers, shape.width, shape.heads, shape.heads, shape.hidden, shape.vocab_size,
-        norm_epsilon=shape.norm_epsilon, positions="learned", max_length=shape.max_length,
-        norm="layer", activation="gelu_tanh", gated=False, biased=True, tied=True,
-    )  # fmt: skip
-
-
 def config(shape: Shape, kind: str, length: int) -> dict[str, Any]:
     """What is particular to these classes in config.json."""
     if kind == "gpt2":
@@ -90,7 +82,8 @@ def config(shape: Shape, kind: str, length: int) -> dict[str, Any]:
         table |= {"num_local_experts": shape.experts, "intermediate_size": shape.expert_hidden}
     elif kind == "qwen3_moe":
         table |= {
-            "num_experts": shape.experts, "moe_intermediate_size": shape.expert_hidden,
+            "num_experts": shape.experts, "num_local_experts": shape.experts,
+            "moe_intermediate_size": shape.expert_hidden,
             "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [],
         }  # fmt: skip
     elif kind == "dots1":
@@ -171,46 +164,3 @@ def _gpt2_entries(shape: Shape) -> list[Entry]:
             *linear(f"{theirs}.mlp.c_proj", f"{ours}.feed_forward.down", True, "turn"),
         ]
     return found
-
-
-def shape_of(config: dict[str, Any], theta: float) -> Shape:
-    """The shape that the config.json of one of these classes describes."""
-    kind = config["model_type"]
-    if kind == "gpt2":
-        width, heads = config["n_embd"], config["n_head"]
-        return Shape(
-            config["n_layer"], width, heads, heads, config.get("n_inner") or 4 * width,
-            config["vocab_size"], norm_epsilon=config.get("layer_norm_epsilon", 1e-5),
-            positions="learned", max_length=config["n_positions"], norm="layer",
-            activation="gelu_tanh", gated=False, biased=True, tied=True,
-        )  # fmt: skip
-    more: dict[str, Any] = {}
-    if kind == "mistral":
-        more["window"] = config.get("sliding_window") or 0
-    if kind in ("mixtral", "qwen3_moe", "dots1"):
-        many = {"mixtral": "num_local_experts", "qwen3_moe": "num_experts"}
-        width = config["intermediate_size" if kind == "mixtral" else "moe_intermediate_size"]
-        more = {
-            "experts": config[many.get(kind, "n_routed_experts")], "expert_hidden": width,
-            "experts_per_token": config["num_experts_per_tok"],
-        }  # fmt: skip
-    if kind == "dots1":
-        more |= {
-            "shared_hidden": (config.get("n_shared_experts") or 0) * width,
-            "dense_layers": config["first_k_dense_replace"], "router": "sigmoid",
-            "expert_scale": config["routed_scaling_factor"],
-        }  # fmt: skip
-    return Shape(
-        layers=config["num_hidden_layers"],
-        width=config["hidden_size"],
-        heads=config["num_attention_heads"],
-        kv_heads=config.get("num_key_value_heads", config["num_attention_heads"]),
-        hidden=config["intermediate_size"],
-        vocab_size=config["vocab_size"],
-        head_dim=config.get("head_dim") or 0,
-        rope_theta=theta,
-        norm_epsilon=config["rms_norm_eps"],
-        qk_norm=kind in ("qwen3", "qwen3_moe", "dots1"),
-        tied=config.get("tie_word_embeddings", False),
-        **more,
-    )

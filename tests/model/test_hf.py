@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pretrain.errors import DataError
+from pretrain.model import hf
 from pretrain.model.init import build
 from pretrain.model.settings import Settings
 from pretrain.model.sizes import SIZES
-from pretrain.publish import hf
 
-from ..model.test_transformer import SHAPES
+from .test_transformer import SHAPES
 
 PLAIN = {name: shape for name, shape in SHAPES.items() if not shape.embedding_norm}
 

@@ -42,7 +42,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     killer.start()
     engine = Ray(Settings(kind="ray", address=cluster.address, memory_gb=0.5))
     try:
-        run(folder, squares(9, 1.5), engine)
+        run(folder, squares(9, 4.0), engine)
     finally:
         killer.join()
         engine.stop()

@@ -1,0 +1,1 @@
+"""Several ranks, started, watched over and started again; job files for clusters."""

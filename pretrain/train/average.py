@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pretrain.parallel import pieces
 from pretrain.train.settings import Settings
 
 PREFIX = "average."
@@ -45,13 +46,13 @@ def update(
 ) -> None:
     """Draw the average to the weights after a step, in place."""
     if c := share(step, settings):
-        averages = [state[PREFIX + name] for name in parameters]
-        torch._foreach_lerp_(averages, list(parameters.values()), c)
+        averages = [pieces.local(state[PREFIX + name]) for name in parameters]
+        torch._foreach_lerp_(averages, [pieces.local(p) for p in parameters.values()], c)
 
 
 @contextmanager
 def used(state: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within, the parameters hold the average; nothing is copied."""
+    """Within, the parameters hold the average; one tensor's memory beside them."""
     _swap(state, parameters)
     try:
         yield
@@ -59,10 +60,14 @@ def used(state: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Itera
         _swap(state, parameters)
 
 
+@torch.no_grad()
 def _swap(state: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    """By value: who gathers parameters from their pieces knows where those lie."""
     for name, p in parameters.items():
-        average = state[PREFIX + name]
-        p.data, average.data = average.data, p.data
+        weight, average = pieces.local(p), pieces.local(state[PREFIX + name])
+        kept = weight.clone()
+        weight.copy_(average)
+        average.copy_(kept)
 
 
 def of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,13 +10,16 @@
 
 Each lap is charged to one part, so nothing is counted twice or left out. `clock.jsonl` has a line
 every few seconds with the sums of the attempt so far: a killed attempt is known up to the last one.
-Steps that a later attempt or a rollback computes again are called lost when sums are made.
+Steps that a later attempt or a rollback computes again are called lost when sums are made; what
+lies between attempts is lost (to the end that a supervisor saw), restarting (from its next start)
+or waiting, so that the ledger of a run adds up to its wall time too.
 """
 
 import contextlib
 import json
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +139,54 @@ def summary(path: Path) -> dict[str, Any]:
     }
 
 
+def ledger(path: Path) -> dict[str, float]:
+    """Seconds of each kind from the first attempt's begin to the last one's end.
+
+    They add up to that time: useful (of steps that count), lost, saving, data, looking, restarting,
+    waiting (nothing runs), elsewhere.
+    """
+    lines, told = attempts(path), summary(path)
+    found: dict[str, float] = told["seconds"] | {"lost": told["lost"], "waiting": 0.0}
+    found["useful"] -= told["lost"]
+    events = store.read_lines(path.parents[1] / "events.jsonl")
+    for line, after in pairwise(lines):
+        end, begin = line["time"], after["time"] - sum(after["seconds"].values())
+        between = [e for e in events if end <= e["time"] <= begin]
+        died = next((e["time"] for e in between if e["event"] == "attempt_end"), end)
+        starts = [e["time"] for e in between if e["event"] == "attempt_start"]
+        again = starts[-1] if starts and starts[-1] >= died else begin
+        counts = _behind(path, line, after)
+        fits = min(1.0, (died - end) / (sum(counts.values()) or 1.0))
+        for part, seconds in counts.items():
+            found[part] += fits * seconds
+        found["lost"] += died - end - fits * sum(counts.values())
+        found["waiting"] += again - died
+        found["restarting"] += begin - again
+    return found
+
+
+def _behind(path: Path, line: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
+    """Seconds of steps after an attempt's last line that count: the next one went on from them."""
+    found = dict.fromkeys(("useful", "data", "looking", "saving"), 0.0)
+    if after["first"] > line["step"]:  # from memory (replicas.py)
+        for row in store.read_lines(path.parent / "speed.jsonl"):
+            if line["step"] < row["step"] <= after["first"]:
+                data = row["data_seconds"]
+                parts = (row["seconds"] - data, data, row["look_seconds"], row["save_seconds"])
+                found = {k: s + more for (k, s), more in zip(found.items(), parts, strict=True)}
+    return found
+
+
 def render(path: Path) -> str:
     """Two lines for `pretrain status`; nothing before training began."""
     if not path.exists():
         return ""
-    told = summary(path)
-    parts = ", ".join(f"{part} {told['seconds'][part]:,.1f}" for part in PARTS)
+    found = ledger(path)
+    whole = sum(found.values())
+    parts = ", ".join(f"{part} {seconds:,.1f}" for part, seconds in found.items())
+    ours = whole - found["elsewhere"]
+    goodput = found["useful"] / ours if ours > 0 else 0.0
     return (
-        f"{'time':>9}  {told['whole']:,.1f} s in {told['attempts']} attempts: {parts}\n"
-        f"{'goodput':>9}  {100 * told['goodput']:.1f} % ({told['lost']:,.1f} s of useful time "
-        "were computed again)\n"
+        f"{'time':>9}  {whole:,.1f} s in {len(attempts(path))} attempts: {parts}\n"
+        f"{'goodput':>9}  {100 * goodput:.1f} % ({found['lost']:,.1f} s were computed in vain)\n"
     )

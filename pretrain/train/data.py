@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import xxhash
-from torch import Tensor
 
 from pretrain import shards, store
 from pretrain.errors import DataError
@@ -16,6 +14,8 @@ from pretrain.mix.run import plan_of
 from pretrain.mix.shares import Plan, order_of
 from pretrain.tokenize.encode import Encoder
 from pretrain.train.settings import Settings, Stretch
+
+_MOST_PIECES = 1 << 20  # of a window
 
 
 @dataclass
@@ -64,6 +64,13 @@ class Data:
     def fewest_rows(self) -> int:
         """Rows of the smallest batch."""
         return min(s.windows * (self.sequence_length // s.length) for s in self.stretches)
+
+    def numbers(self, step: int) -> np.ndarray:
+        """A number of each row of a step that no other row of the run has."""
+        pieces = self.sequence_length // self.length(step)
+        first = self.samples_before(step)
+        samples = np.arange(first, first + self._stretch(step).windows)
+        return (samples[:, None] * _MOST_PIECES + np.arange(pieces)).ravel()
 
     def count(self, step: int, source: np.ndarray) -> np.ndarray:
         """Samples of each source in the rows of a step."""
@@ -136,21 +143,14 @@ def slice_of(n_rows: int, rank: int, size: int) -> slice:
     return slice(n_rows * rank // size, n_rows * (rank + 1) // size)
 
 
-@dataclass
-class HeldOut:
-    """Windows of held-out text by source, with the bytes their targets stand for."""
+def held_out_windows(run_folder: Path, n_tokens: int) -> dict[str, np.ndarray]:
+    """The first windows of each source's held-out stream, about `n_tokens` over all sources.
 
-    rows: dict[str, Tensor]  # windows, sequence_length + 1
-    n_bytes: dict[str, int]
-
-
-def open_held_out(run_folder: Path, n_tokens: int, encoder: Encoder) -> HeldOut:
-    """The first windows of each source's held-out stream, about `n_tokens` over all sources."""
+    Each: windows, sequence_length + 1.
+    """
     mixture = store.read_json(run_folder / "mix" / "mixture.json")
     length = mixture["sequence_length"]
-    lengths = byte_lengths(encoder)
-    rows: dict[str, Tensor] = {}
-    n_bytes: dict[str, int] = {}
+    found: dict[str, np.ndarray] = {}
     names = [s for s, r in mixture["sources"].items() if r["held_out_tokens"] > length]
     for source in names:
         documents = shards.read(run_folder / "mix" / "held_out" / f"{source}.parquet")
@@ -158,10 +158,8 @@ def open_held_out(run_folder: Path, n_tokens: int, encoder: Encoder) -> HeldOut:
         stream = windows.stream_of(spans, run_folder / "tokenize" / "tokens")
         wanted = max(1, n_tokens // len(names) // length)
         count = min(windows.n_windows(len(stream), length), wanted)
-        tokens = np.stack([stream.read(w * length, length + 1) for w in range(count)])
-        rows[source] = torch.from_numpy(tokens)
-        n_bytes[source] = int(lengths[tokens[:, 1:]].sum())
-    return HeldOut(rows, n_bytes)
+        found[source] = np.stack([stream.read(w * length, length + 1) for w in range(count)])
+    return found
 
 
 def byte_lengths(encoder: Encoder) -> np.ndarray:

@@ -88,7 +88,8 @@ def remarks(state: dict[str, Any], step: int, wrong: list[str], updates: bool) -
     if not updates:
         said["skipped"] = True
     if "not finite" in wrong:  # JSON has no NaN
-        said |= {"loss": None, "grad_norm": None, "output_rms": None, "loss_by_source": {}}
+        said |= {"loss": None, "grad_norm": None, "output_rms": None}
+        said |= {"loss_by_source": {}, "loss_by_position": {}}
     if state["rollbacks"] and state["rollbacks"][-1]["to"] == step:
         said["rolled_back"] = state["rollbacks"][-1]
     return said

@@ -1,4 +1,4 @@
-"""A finished training as a model and its encoder, for everything that comes after it."""
+"""A model and its encoder from a folder, for everything that comes after training."""
 
 from pathlib import Path
 
@@ -6,38 +6,102 @@ import torch
 
 from pretrain import flow, store
 from pretrain.errors import DataError
+from pretrain.model import released
 from pretrain.model.settings import Shape
 from pretrain.model.transformer import Transformer
 from pretrain.tokenize.encode import Encoder
 from pretrain.train import average, checkpoint
 
+Model = tuple[Transformer, Encoder]
 
-def load_run(
-    run_folder: Path, device: torch.device | str = "cpu", weights: str = "last"
-) -> tuple[Transformer, Encoder]:
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Model:
+    """Model and encoder of a run, of a checkpoint inside one, or of a released folder; fp32."""
+    if (folder / "config.json").is_file():
+        return load_published(folder, device)
+    run = run_of(folder)
+    return load_run(folder, device) if run in (None, folder) else _load(run, folder, device, "last")
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run that a folder is, or is a checkpoint of."""
+    for place in (folder, *folder.parents[:3]):
+        if (place / "recipe.json").is_file():
+            return place
+    return None
+
+
+def window_of(folder: Path) -> int:
+    """Tokens that the model of a folder was made to read: a run's rows, or what config.json says.
+
+    Raises: DataError where nothing says it.
+    """
+    run = None if (folder / "config.json").is_file() else run_of(folder)
+    if run is not None:
+        return int(store.read_json(run / "mix" / "mixture.json")["sequence_length"])
+    window = released.read(folder).sequence_length
+    if not window:
+        raise DataError(
+            f"import: {folder / 'config.json'} does not say how many tokens the model reads; must "
+            "have max_position_embeddings"
+        )
+    return window
+
+
+def load_run(run_folder: Path, device: torch.device | str = "cpu", weights: str = "last") -> Model:
     """The model of the run's last checkpoint, verified, in fp32; weights: 'last' or 'average'."""
     result = store.read_json_or_none(run_folder / "train" / "result.json")
     if result is None:
         raise DataError(
             f"generate: {run_folder} has no finished training; run it first: pretrain run RECIPE"
         )
-    folder = run_folder / "train" / result["checkpoint"]
+    return _load(run_folder, run_folder / "train" / result["checkpoint"], device, weights)
+
+
+def _load(run_folder: Path, folder: Path, device: torch.device | str, weights: str) -> Model:
     problem = checkpoint.damage(folder)
     if problem:
         raise DataError(f"train: {folder} is damaged ({problem}); remove it and train again")
-    engine = store.read_json(run_folder / "tokenize" / "manifest.json")["counts"]["engine"]
-    encoder = Encoder(run_folder / "tokenize" / "tokenizer.json", engine)
-    shape = flow.recorded_recipe(run_folder).model.shape(encoder.vocab_size)
+    tensors = checkpoint.load_part(folder, "model")
     if weights == "average":
-        tensors = average.of(checkpoint.load_part(folder, "optimizer"))
-        if not tensors:
+        averages = average.of(checkpoint.load_part(folder, "optimizer"))
+        if not averages:
             raise DataError(
                 f"publish: {folder} keeps no averaged weights; must be trained with train.average "
                 "= 'ema' or 'tail', or published with publish.weights = 'last'"
             )
-    else:
-        tensors = checkpoint.load_part(folder, "model")
+        tensors |= averages
+    return of_run(run_folder, tensors, device)
+
+
+def of_run(
+    run_folder: Path, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu"
+) -> Model:
+    """A run's model with given weights, and its encoder."""
+    engine = store.read_json(run_folder / "tokenize" / "manifest.json")["counts"]["engine"]
+    encoder = Encoder(run_folder / "tokenize" / "tokenizer.json", engine)
+    shape = flow.recorded_recipe(run_folder).model.shape(encoder.vocab_size)
     return from_tensors(shape, tensors, device), encoder
+
+
+def load_published(folder: Path, device: torch.device | str = "cpu") -> Model:
+    """The model, fp32, and the encoder of a released folder, checked; nothing in it is executed.
+
+    Raises: DataError as model/released.py says, or where tokenizer.json does not fit.
+    """
+    found = released.read(folder)
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise DataError(
+            f"import: {path} is missing; must be there (AutoTokenizer.save_pretrained writes it)"
+        )
+    encoder = Encoder(path)
+    if encoder.vocab_size > found.shape.vocab_size:
+        raise DataError(
+            f"import: {path} has {encoder.vocab_size:,} tokens, the embedding "
+            f"{found.shape.vocab_size:,} rows; must not be more"
+        )
+    return from_tensors(found.shape, dict(released.tensors(found)), device), encoder
 
 
 def from_tensors(

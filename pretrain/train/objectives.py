@@ -14,6 +14,9 @@ All are pure functions of a row and (seed, its sample number): the same on any n
 after any resume. Counts are exact, not drawn: a row of n tokens always has round(share · n) targets
 (at least one), so that steps weigh the same. `IGNORED` targets count for nothing.
 
+The plain rows of `next_token` and `fill_in` also say which document each position is of, where
+attention must not leave it.
+
 Dims: R rows, L tokens of a row, S tokens of the source.
 """
 
@@ -24,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.errors import RecipeError
+from pretrain.train.settings import Objective
 
 IGNORED = -100
 _MASKED, _SWAPPED = 0.8, 0.1  # shares of the hidden tokens
@@ -37,9 +41,7 @@ class Asked:
     vocab_size: int
     separator: int
     specials: Mapping[str, int]
-    share: float = 0.15  # of tokens that are hidden
-    span: float = 3.0  # mean length of hidden spans
-    fill_in: float = 0.5  # share of documents that are cut
+    settings: Objective = Objective()
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Batch:
     inputs_RL: np.ndarray
     targets_RL: np.ndarray
     source_RS: np.ndarray | None = None
+    documents_RL: np.ndarray | None = None  # see documents_of
 
     @property
     def n_targets(self) -> int:
@@ -70,7 +73,7 @@ def masked(rows: np.ndarray, numbers: np.ndarray, seed: int, asked: Asked) -> Ba
     for row, number in enumerate(numbers.tolist()):
         draw = generator(seed, number)
         open_places = np.flatnonzero(tokens[row] != asked.separator)
-        n_hidden = min(len(open_places), max(1, round(asked.share * len(open_places))))
+        n_hidden = min(len(open_places), max(1, round(asked.settings.share * len(open_places))))
         places = draw.permutation(open_places)[:n_hidden]
         n_masked, n_swapped = round(_MASKED * n_hidden), round(_SWAPPED * n_hidden)
         targets[row, places] = tokens[row, places]
@@ -83,8 +86,7 @@ def masked(rows: np.ndarray, numbers: np.ndarray, seed: int, asked: Asked) -> Ba
 def span(rows: np.ndarray, numbers: np.ndarray, seed: int, asked: Asked) -> Batch:
     tokens = rows[:, :-1]
     n_tokens = tokens.shape[1]
-    n_hidden = min(n_tokens - 1, max(1, round(asked.share * n_tokens)))
-    n_spans = max(1, min(round(n_hidden / asked.span), n_tokens - n_hidden))
+    n_hidden, n_spans = _hidden_spans(n_tokens, asked.settings)
     marks = sentinels(asked, n_spans + 1)
     source = np.empty((len(tokens), n_tokens - n_hidden + n_spans), np.int64)
     says = np.empty((len(tokens), n_hidden + n_spans + 1), np.int64)
@@ -114,7 +116,7 @@ def fill_in(rows: np.ndarray, numbers: np.ndarray, seed: int, asked: Asked) -> B
         for document in np.split(rows[row], ends):
             ended = len(document) > 0 and document[-1] == asked.separator
             text = document[: len(document) - ended]
-            if len(text) < _LEAST_PIECE or draw.random() >= asked.fill_in:
+            if len(text) < _LEAST_PIECE or draw.random() >= asked.settings.fill_in:
                 pieces.append(document)
                 continue
             first, second = np.sort(draw.integers(1, len(text), 2))
@@ -133,6 +135,29 @@ def fill_in(rows: np.ndarray, numbers: np.ndarray, seed: int, asked: Asked) -> B
 OBJECTIVES: dict[str, Make] = {
     "next_token": next_token, "masked": masked, "span": span, "fill_in": fill_in,
 }  # fmt: skip
+
+
+def make(rows: np.ndarray, numbers: np.ndarray, seed: int, asked: Asked) -> Batch:
+    """What rows of tokens (R L+1), of these sample numbers, ask of the model."""
+    batch = OBJECTIVES[asked.settings.kind](rows, numbers, seed, asked)
+    if asked.settings.document_mask:
+        # A hidden token is no separator in disguise: documents are those of the inputs' text.
+        text = batch.inputs_RL if asked.settings.kind == "fill_in" else rows[:, :-1]
+        batch.documents_RL = documents_of(text, asked.separator)
+    return batch
+
+
+def sizes(length: int, settings: Objective) -> tuple[int, int, int]:
+    """(inputs, source, targets) of a row of `length` tokens.
+
+    Of `masked`, targets are those of a row without separators, which are never hidden.
+    """
+    if settings.kind == "span":
+        n_hidden, n_spans = _hidden_spans(length, settings)
+        return n_hidden + n_spans + 1, length - n_hidden + n_spans, n_hidden + n_spans + 1
+    if settings.kind == "masked":
+        return length, 0, max(1, round(settings.share * length))
+    return length, 0, length
 
 
 def documents_of(tokens: np.ndarray, separator: int) -> np.ndarray:
@@ -154,14 +179,18 @@ def special(asked: Asked, name: str, objective: str) -> int:
     if name not in asked.specials:
         raise RecipeError(
             f"train: the tokenizer has no {name}, which the objective {objective!r} needs; must be "
-            "one trained by `pretrain tokenize` (recipe key train.objective)"
+            "one trained by `pretrain tokenize` (recipe key train.objective.kind)"
         )
     return asked.specials[name]
 
 
 def sentinels(asked: Asked, n: int) -> np.ndarray:
-    """The ids that stand for spans: the tokenizer's reserved ones, in their order."""
+    """The ids that stand for spans: the tokenizer's reserved ones, in their order; T5's by number.
+
+    T5's lie backwards: <extra_id_0>, the first, has the largest id.
+    """
     free = sorted(i for name, i in asked.specials.items() if "reserved" in name)
+    free = free or sorted((i for n, i in asked.specials.items() if "extra_id" in n), reverse=True)
     if len(free) < n:
         raise RecipeError(
             f"train: span corruption needs {n} sentinels, the tokenizer has {len(free)} reserved "
@@ -177,18 +206,7 @@ def _parts(total: int, n: int, draw: np.random.Generator) -> np.ndarray:
     return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)
 
 
-def check(kind: str, shape: Any) -> None:
-    """Raises: RecipeError where a shape cannot learn by an objective."""
-    wanted = {"masked": not shape.causal, "span": bool(shape.encoder_layers)}
-    fits = wanted.get(kind, shape.causal and not shape.encoder_layers)
-    if not fits:
-        what = (
-            "an encoder before it"
-            if shape.encoder_layers
-            else ("a causal network" if shape.causal else "a network that sees both ways")
-        )
-        fitting = {"masked": "bert-base or modernbert-base", "span": "t5-small"}
-        raise RecipeError(
-            f"train: objective {kind!r} with {what}; must be a model such as "
-            f"{fitting.get(kind, '124m')} (recipe keys train.objective, model.size)"
-        )
+def _hidden_spans(n_tokens: int, settings: Objective) -> tuple[int, int]:
+    """(hidden tokens, spans they come in) of a row."""
+    n_hidden = min(n_tokens - 1, max(1, round(settings.share * n_tokens)))
+    return n_hidden, max(1, min(round(n_hidden / settings.span), n_tokens - n_hidden))

@@ -9,18 +9,24 @@ Muon takes the matrices inside the blocks, AdamW everything else; a parameter of
 stack of matrices (experts), each orthogonalised alone. Weight decay falls on matrices only.
 
 AdamW is PyTorch's fused kernel over our state: one pass, no temporaries, the same bits for any
-number of threads. Muon is in two halves, `muon_updates` of whole matrices and `apply_updates`, so
-that each matrix can have one `owner` among ranks. On a CPU a matrix's update has the same bits
-whatever others are updated beside it.
+number of threads. Muon is in two halves, `muon_updates` of whole matrices and `apply_updates`. On a
+CPU a matrix's update has the same bits whatever others are updated beside it.
+
+Where parameters lie in pieces over ranks, so does their state. AdamW moves each piece where it is;
+a matrix that Muon moves has one `owner`, which gets its pieces and sends the update's back
+(parallel/exchange.py: two collectives a step).
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pretrain.parallel import pieces
+from pretrain.parallel.exchange import Exchange, ranks_of
+from pretrain.parallel.mesh import Mesh
 from pretrain.train.settings import Settings
 from pretrain.train.transfer import Factors
 
@@ -39,6 +45,7 @@ class Optimizer:
     state: dict[str, Tensor]
     settings: Settings
     factors: Mapping[str, Factors]
+    exchange: Exchange | None = None
 
     @torch.no_grad()
     def step(self, step: int, factor: float) -> None:
@@ -52,7 +59,7 @@ class Optimizer:
         if self.muon:
             rate = s.matrix_lr * factor
             rates = {name: rate * self.factors[name].matrix_lr for name in self.muon}
-            updates = muon_updates(self.muon, self.state, s.momentum)
+            updates = muon_updates(self.muon, self.state, s.momentum, self.exchange)
             apply_updates(self.muon, updates, rates, rate * s.weight_decay)
 
     def _alike(self) -> dict[tuple[Factors, bool], list[str]]:
@@ -67,30 +74,42 @@ def build(
     parameters: Mapping[str, Tensor],
     settings: Settings,
     factors: Mapping[str, Factors] | None = None,
+    mesh: Mesh | None = None,
 ) -> Optimizer:
-    """An optimizer with zero state for named parameters; without factors all are one."""
+    """An optimizer with zero state for named parameters; without factors all are one.
+
+    mesh: what parameters in pieces are laid on.
+    """
     muon = {
         name: p
         for name, p in parameters.items()
-        if settings.optimizer == "muon" and name.startswith("blocks.") and p.ndim in (2, 3)
+        if settings.optimizer == "muon" and "blocks." in name and p.ndim in (2, 3)
     }
     adamw = {name: p for name, p in parameters.items() if name not in muon}
     state = {f"{part}.{n}": torch.zeros_like(p) for n, p in adamw.items() for part in "mv"}
     state |= {f"b.{n}": torch.zeros_like(p) for n, p in muon.items()}
-    return Optimizer(adamw, muon, state, settings, factors or dict.fromkeys(parameters, Factors()))
+    factors = factors or dict.fromkeys(parameters, Factors())
+    divided = {
+        name: p for name, p in muon.items() if any(d >= p.ndim - 2 for d in pieces.cut_dims(p))
+    }
+    exchange = None
+    if divided and mesh:
+        owner = owners({n: tuple(p.shape) for n, p in divided.items()}, len(ranks_of(mesh)))
+        exchange = Exchange(divided, owner, mesh)
+    return Optimizer(adamw, muon, state, settings, factors, exchange)
 
 
 def _adamw(
     parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], step: int, lr: float,
     decay: float, epsilon: float, s: Settings,
 ) -> None:  # fmt: skip
-    weights = list(parameters.values())
+    weights = [pieces.local(p) for p in parameters.values()]
     n_steps = torch.full((), step + 1.0, device=weights[0].device)
     torch._fused_adamw_(
         weights,
-        [_grad(p) for p in weights],
-        [state[f"m.{n}"] for n in parameters],
-        [state[f"v.{n}"] for n in parameters],
+        [_grad(p) for p in parameters.values()],
+        [pieces.local(state[f"m.{n}"]) for n in parameters],
+        [pieces.local(state[f"v.{n}"]) for n in parameters],
         [],
         [n_steps] * len(weights),
         lr=lr,
@@ -104,22 +123,42 @@ def _adamw(
 
 
 def muon_updates(
-    parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], momentum: float
+    parameters: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    momentum: float,
+    exchange: Exchange | None = None,
 ) -> Iterable[tuple[str, Tensor]]:
-    """(name, direction of its update) of whole matrices, one after another; momentum moves on.
+    """(name, direction of its update) of matrices, one after another; momentum moves on.
 
-    Given some of a model's parameters, only their state is read: what a rank does that owns these.
+    Of a matrix in pieces, this rank's piece. Matrices that lie whole on a rank, experts among
+    them, are orthogonalised there; the others on the rank that owns them.
     """
-    for names in _stacks(parameters):
-        ahead = []
-        for name in names:
-            grad, b = _grad(parameters[name]), state[f"b.{name}"]
-            b.mul_(momentum).add_(grad)
-            g = torch.add(grad, b, alpha=momentum)  # Nesterov
-            ahead.append(g.view(-1, *g.shape[-2:]))
-        u_NRC = orthogonalise(torch.cat(ahead) if len(ahead) > 1 else ahead[0])
-        for name, u in zip(names, u_NRC.split([len(g) for g in ahead]), strict=True):
-            yield name, u.view_as(parameters[name])
+
+    def ahead(name: str) -> Tensor:
+        grad, b = _grad(parameters[name]), pieces.local(state[f"b.{name}"])
+        b.mul_(momentum).add_(grad)
+        return torch.add(grad, b, alpha=momentum)  # Nesterov
+
+    divided = exchange.own if exchange else {}
+    at_hand = {n: pieces.local(p) for n, p in parameters.items() if n not in divided}
+    yield from _directions(at_hand, ahead)
+    if exchange:
+        parts = {name: ahead(name) for name in divided}
+        whole = exchange.gather(parts)
+        like = next(iter(parts.values()))
+        parts.clear()
+        yield from exchange.scatter(dict(_directions(whole, whole.__getitem__)), like).items()
+
+
+def _directions(
+    tensors: Mapping[str, Tensor], ahead: Callable[[str], Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Each matrix or stack that `ahead` gives by name, orthogonalised."""
+    for names in _stacks(tensors):
+        matrices = [g.view(-1, *g.shape[-2:]) for g in map(ahead, names)]
+        u_NRC = orthogonalise(torch.cat(matrices) if len(matrices) > 1 else matrices[0])
+        for name, u in zip(names, u_NRC.split([len(g) for g in matrices]), strict=True):
+            yield name, u.view(tensors[name].shape)
 
 
 def apply_updates(
@@ -130,9 +169,9 @@ def apply_updates(
 ) -> None:
     """Decay each matrix and move it against its update, scaled by its shape and its rate."""
     for name, update in updates:
-        rows, columns = update.shape[-2:]
+        rows, columns = parameters[name].shape[-2:]
         scale = rates[name] * math.sqrt(max(1.0, rows / columns))
-        parameters[name].mul_(1 - decay).add_(update, alpha=-scale)
+        pieces.local(parameters[name]).mul_(1 - decay).add_(update, alpha=-scale)
 
 
 def owners(shapes: Mapping[str, tuple[int, ...]], n_ranks: int) -> dict[str, int]:
@@ -186,4 +225,6 @@ def _stacks(parameters: Mapping[str, Tensor]) -> list[list[str]]:
 
 
 def _grad(parameter: Tensor) -> Tensor:
-    return parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+    """The gradient of what this rank holds."""
+    grad = pieces.local_grad(parameter)
+    return grad if grad is not None else torch.zeros_like(pieces.local(parameter))

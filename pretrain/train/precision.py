@@ -13,7 +13,7 @@ def product_dtype(precision: str, device: torch.device) -> torch.dtype:
     The choice rests on what the processor is, not on a timing, so that a run resumed on the same
     machine always chooses the same. AVX-512 BF16 alone is left out: not measured.
     """
-    if precision == "bf16":
+    if precision in ("bf16", "fp8"):  # fp8.py: of the blocks' products alone
         return torch.bfloat16
     if precision == "auto":
         if device.type == "cuda" and torch.cuda.is_bf16_supported():

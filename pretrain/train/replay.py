@@ -17,8 +17,9 @@ from typing import Any
 from pretrain import flow, store
 from pretrain.errors import DataError
 from pretrain.events import Log
-from pretrain.parallel.world import World
-from pretrain.train import checkpoint, loop
+from pretrain.parallel.layout import Layout
+from pretrain.ranks.world import World
+from pretrain.train import changes, checkpoint, loop
 
 COMPARED = ("loss", "grad_norm", "samples")
 _NEVER = 1 << 62
@@ -38,10 +39,13 @@ def replay(run_folder: Path, step: int, log: Log) -> list[tuple[str, str, str]]:
         )
     checkpoints = run_folder / "train" / "checkpoints"
     found = checkpoint.newest(checkpoints, lambda text: log.say("replay", text), step - 1)
+    _refuse_changes(run_folder, found)
     _refuse_rollbacks(run_folder, found, step)
     log.say("replay", f"step {step:,} from {found.name if found else 'the initial weights'}")
     # No looks and samples: they move no weight.
-    train = dataclasses.replace(recipe.train, evaluate_every=_NEVER, sample_every=_NEVER)
+    train = dataclasses.replace(
+        recipe.train, evaluate_every=_NEVER, sample_every=_NEVER, mirrors=(), layout=Layout()
+    )
     recipe = dataclasses.replace(recipe, train=train)
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="replay-")))
@@ -61,6 +65,16 @@ def render(rows: list[tuple[str, str, str]]) -> str:
         f"{what:>9}  {a}  " + ("equal" if a == b else f"but computed again: {b}")
         for what, a, b in rows
     )
+
+
+def _refuse_changes(run_folder: Path, found: Path | None) -> None:
+    """What was trained before an accepted change was trained with another recipe."""
+    last = max((c["step"] for c in changes.accepted(run_folder / "train")), default=0)
+    if last > (checkpoint.step_of(found) if found else 0):
+        raise DataError(
+            f"replay: recipe, code or libraries changed at step {last:,} and that was accepted; "
+            f"must be a step after {last:,} (option --step)"
+        )
 
 
 def _refuse_rollbacks(run_folder: Path, found: Path | None, step: int) -> None:

@@ -10,58 +10,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from pretrain import store
 from pretrain.events import Log
-from pretrain.model.init import initialise
-from pretrain.parallel.world import World
+from pretrain.parallel import pieces
+from pretrain.parallel.mesh import Mesh
 from pretrain.train import checkpoint, health, transfer
+from pretrain.train.network import Network
 from pretrain.train.optimizers import Optimizer
 from pretrain.train.settings import Settings
+from pretrain.train.tensor_files import load_into
 
 
 def resume(
-    world: World, folder: Path, model: nn.Module, optimizer: Optimizer, seed: int, log: Log,
+    mesh: Mesh, folder: Path, network: Network, optimizer: Optimizer, log: Log,
     limit: int | None = None,
 ) -> tuple[int, dict[str, Any]]:  # fmt: skip
-    """Load the newest good checkpoint (not after step `limit`) on every rank.
+    """Load the newest good checkpoint (not after step `limit`) on every rank, what it holds.
 
     Returns the step to go on from and the state of health there.
     """
-    found = None
-    if world.rank == 0:
-        checkpoints = folder / "checkpoints"
-        path = checkpoint.newest(checkpoints, lambda text: log.say("train", text), limit)
-        found = str(path) if path else None
-    found = world.broadcast(found)
+    found = checkpoint.newest(
+        folder / "checkpoints", lambda text: log.say("train", text), limit, mesh.world
+    )
     step, state = 0, health.fresh()
     if found:
-        weights, moments, saved = checkpoint.load(Path(found))
-        model.load_state_dict(weights)
-        for name, tensor in optimizer.state.items():
-            tensor.copy_(moments[name])
+        load_into(found, "model", network.state_dict())
+        load_into(found, "optimizer", optimizer.state)
+        saved = checkpoint.state(found)
         step, state = int(saved["step"]), saved["health"]
     elif limit is not None:
-        initialise(model, seed)
-        transfer.scale(dict(model.named_parameters()), optimizer.factors)
+        network.initialise()
+        transfer.scale(network.named_parameters(), optimizer.factors)
         for tensor in optimizer.state.values():
-            tensor.zero_()
-    if world.rank == 0:
-        for name in ("metrics.jsonl", "samples.jsonl", "speed.jsonl"):
-            _trim(folder / name, step)
+            pieces.local(tensor).zero_()
+    trim_records(mesh, folder, step)
     return step, state
 
 
 def roll_back(
-    world: World, folder: Path, model: nn.Module, optimizer: Optimizer, seed: int, log: Log,
+    mesh: Mesh, folder: Path, network: Network, optimizer: Optimizer, log: Log,
     step: int, state: Mapping[str, Any], settings: Settings,
 ) -> tuple[int, dict[str, Any]]:  # fmt: skip
     """Go back from a spike at `step`. Returns the step to go on from and the state of health."""
     target = health.rollback_target(step, settings)
-    if world.rank == 0:
+    if mesh.rank == 0:
         checkpoint.remove_after(folder / "checkpoints", target)
-    to, then = resume(world, folder, model, optimizer, seed, log, target)
+    to, then = resume(mesh, folder, network, optimizer, log, target)
     now = health.rolled_back(dict(state), then, step, to)
     last = now["rollbacks"][-1]
     log.say(
@@ -73,8 +67,15 @@ def roll_back(
     return to, now
 
 
+def trim_records(mesh: Mesh, folder: Path, step: int) -> None:
+    """Cut what is recorded after the step to go on from: it will be computed again."""
+    if mesh.rank == 0:
+        for name in ("metrics.jsonl", "samples.jsonl", "speed.jsonl"):
+            _trim(folder / name, step)
+
+
 def _trim(path: Path, step: int) -> None:
-    """Keep the lines up to a step: what came after the checkpoint will be computed again."""
+    """Keep the lines up to a step."""
     lines = [line for line in store.read_lines(path) if line["step"] <= step]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     store.write_bytes(path, text.encode())

@@ -2,7 +2,8 @@
 
 A finished training whose recipe changed is set aside under `previous/`, never deleted. One that is
 half done and whose recipe, data, code or libraries changed is refused, with the difference, since
-going on would join two different runs; `--restart` sets it aside and starts anew.
+going on would join two different runs; `--accept-changes` goes on and records it (changes.py),
+`--restart` sets it aside and starts anew. The number of ranks and their layout are no such change.
 """
 
 from pathlib import Path
@@ -12,9 +13,17 @@ from pretrain import flow, store
 from pretrain.errors import RecipeError
 from pretrain.events import Log
 from pretrain.flow import Stage
-from pretrain.parallel.world import World
+from pretrain.model import released
+from pretrain.ranks.world import World
 from pretrain.recipe import Recipe
-from pretrain.train import checkpoint, loop
+from pretrain.train import changes, checkpoint, loop
+
+FREE = ("layout",)  # how ranks share the work may change like their number, at any checkpoint
+
+
+def inputs(recipe: Recipe) -> dict[str, Any]:
+    """Hashes of the released files that training starts from."""
+    return released.inputs(Path(recipe.model.start)) if recipe.model.start else {}
 
 
 def prepare(stage: Stage, manifest: dict[str, Any] | None, basis: dict[str, Any]) -> None:
@@ -24,11 +33,14 @@ def prepare(stage: Stage, manifest: dict[str, Any] | None, basis: dict[str, Any]
     if same and not stage.restart:
         return
     if started and not manifest and not stage.restart and any(_checkpoints(stage.folder)):
+        if stage.accept_changes:
+            return changes.accept(stage, started, basis)
         lines = "\n  ".join(flow.difference(started["basis"], basis)[:12])
         raise RecipeError(
             f"train: {stage.folder} holds a half-done training that differs:\n  {lines}\n"
-            "Must be the same to go on. Undo the change, give the run another name (recipe key "
-            "name), or start training anew with --restart (the old folder is kept in previous/)"
+            "Must be the same to go on. Undo the change, go on with it and have it recorded "
+            "(--accept-changes), give the run another name (recipe key name), or start training "
+            "anew with --restart (the old folder is kept in previous/)"
         )
     if started and any(_checkpoints(stage.folder)):
         aside = stage.run_folder / "previous" / f"train-{started['key'][:8]}"
@@ -48,9 +60,11 @@ def run(stage: Stage) -> dict[str, Any]:
         stage.output(f"checkpoints/{final.name}/{name}")
     for name in ("metrics.jsonl", "samples.jsonl"):
         stage.output(name)
-    store.write_json(
-        stage.output("result.json"), counts | {"checkpoint": f"checkpoints/{final.name}"}
-    )
+    result = counts | {"checkpoint": f"checkpoints/{final.name}"}
+    if found := changes.accepted(stage.folder):
+        result["changes"] = found
+        counts |= {"changes": len(found)}
+    store.write_json(stage.output("result.json"), result)
     last = [m for m in store.read_lines(stage.folder / "metrics.jsonl") if "bits_per_byte" in m]
     if last:
         stage.say(f"held-out {last[-1]['bits_per_byte']:.4f} bits per byte (sample of held-out)")

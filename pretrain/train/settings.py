@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Literal, TypeVar
 
+from pretrain.model.settings import Shape
+from pretrain.parallel.layout import Layout
 from pretrain.settings import setting
 
 T = TypeVar("T", int, float)
@@ -33,7 +35,45 @@ def _borders(schedule: tuple[tuple[float, T], ...], steps: int) -> list[tuple[in
 
 
 @dataclass(frozen=True)
+class Objective:
+    kind: Literal["next_token", "masked", "span", "fill_in"] = setting(
+        "next_token",
+        "what the model predicts. masked: hidden tokens (BERT); span: hidden spans (T5); fill_in: "
+        "the next token, with the middle of documents moved to their end",
+    )
+    share: float = setting(0.15, "masked, span: share of tokens to hide", above=0, high=0.9)
+    span: float = setting(3.0, "span: mean tokens of a hidden span", low=1)
+    fill_in: float = setting(0.5, "fill_in: share of documents that are cut", low=0, high=1)
+    document_mask: bool = setting(
+        False, "no position sees another document of its row; slower on processors"
+    )
+    z_loss: float = setting(
+        0.0, "adds this times the squared log of the softmax's denominator (PaLM: 1e-4)", low=0
+    )
+    ahead_weight: float = setting(
+        0.3, "with model.ahead: weight of the mean loss of the tokens further ahead", low=0
+    )
+
+    def misfit(self, shape: Shape) -> tuple[str, str, str] | None:
+        """(key, what, must) where a shape cannot learn by this objective."""
+        is_pair = bool(shape.encoder_layers)
+        wanted = {"masked": not (shape.causal or is_pair), "span": is_pair}
+        if not wanted.get(self.kind, shape.is_decoder):
+            one = "a causal network" if shape.causal else "a network that sees both ways"
+            what = f"kind is '{self.kind}' for {'an encoder and a decoder' if is_pair else one}"
+            fitting = {"masked": "bert-base or modernbert-base", "span": "t5-small"}
+            must = f"used with a model such as {fitting.get(self.kind, '124m')} (model.size)"
+            return "kind", what, must
+        if is_pair and self.document_mask:
+            return "document_mask", "document_mask with an encoder and a decoder", "false"
+        if shape.ahead and not shape.is_decoder:
+            return "kind", f"kind is '{self.kind}' with model.ahead", "'next_token' or 'fill_in'"
+        return None
+
+
+@dataclass(frozen=True)
 class Settings:
+    objective: Objective = setting(Objective(), "what the model learns to predict")
     steps: int = setting(1000, "optimizer steps", low=1)
     batch_tokens: int = setting(65536, "tokens per step, over all ranks", low=8)
     micro_batch_tokens: int = setting(
@@ -82,9 +122,22 @@ class Settings:
     tail: float = setting(
         0.2, "tail: share of the steps that are averaged, at the end", above=0, high=1
     )
+    dropout: float = setting(
+        0.0, "share of values zeroed behind the embedding and every branch", low=0, high=0.9
+    )
+    balance_loss: float = setting(
+        0.01, "experts: weight of the loss that evens their load (softmax router)", low=0
+    )
+    balance_rate: float = setting(
+        0.001, "experts: what a step moves the choice by, without a loss (sigmoid router)", low=0
+    )
     clip: float = setting(1.0, "largest gradient norm", above=0)
-    precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "of matrix products; weights stay fp32. auto: bf16 where the processor gains by it"
+    precision: Literal["auto", "fp32", "bf16", "fp8"] = setting(
+        "auto", "of matrix products; weights stay fp32. auto: bf16 where the processor gains by "
+        "it; fp8: bf16, and fp8 in the layers' linear products (CUDA from capability 8.9)",
+    )  # fmt: skip
+    compile: Literal["auto", "on", "off"] = setting(
+        "auto", "compile the layers, each kind once for each length of rows; auto: on CUDA alone"
     )
     spike_window: int = setting(
         128, "steps whose loss and gradient norm tell what is usual; 0: look for no spikes", low=0
@@ -103,12 +156,39 @@ class Settings:
     checkpoint_file_bytes: int = setting(
         2 << 30, "largest file of a checkpoint; a tensor is never divided", low=1024
     )
+    sums: Literal["fast", "exact"] = setting(
+        "fast", "of gradients over micro-batches and ranks. exact: in one fixed tree, so that 1, "
+        "2, 4, 8 … ranks give the same bits, also when their number changes; needs train.threads",
+    )  # fmt: skip
+    layout: Layout = setting(Layout(), "how ranks share the work")
+    hang_seconds: int = setting(
+        600, "with several ranks: one that gets no further for so long is named and the run ends; "
+        "must be longer than any look at held-out text and any wait for a checkpoint", low=1,
+    )  # fmt: skip
+    hang_factor: float = setting(
+        2.0, "the same within a step, after so many times the p99 of the steps before and 5 s, "
+        "train.hang_seconds at the latest; 0: only then", low=0,
+    )  # fmt: skip
+    compare_every: int = setting(
+        0, "steps between comparisons of the ranks' weights by hash, and before each checkpoint; "
+        "0: never", low=0,
+    )  # fmt: skip
+    replica_every: int = setting(
+        0, "steps between copies of the state in the hosts' memory, from which ranks that "
+        "`pretrain launch` starts again go on; four times the state; 0: none", low=0,
+    )  # fmt: skip
     keep: int = setting(2, "newest checkpoints to keep", low=2)
     evaluate_every: int = setting(100, "steps between looks at held-out text", low=1)
     evaluate_tokens: int = setting(65536, "held-out tokens per look", low=1)
     sample_every: int = setting(100, "steps between generated samples", low=1)
     sample_tokens: int = setting(48, "tokens per generated sample", low=1)
     prompts: tuple[str, ...] = setting((), "what the samples start from")
+    norms_every: int = setting(
+        10, "steps between norms of gradients, weights and updates by group of layers", low=1
+    )
+    mirrors: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = setting(
+        (), "where metrics are copied to besides; each needs its extra, pretrain[tensorboard] …"
+    )
 
     def stretches(self, window: int) -> list[Stretch]:
         """The run in stretches of equal batches. window: mix.sequence_length."""

@@ -21,6 +21,9 @@ carries its factor in the last norm. Weight decay per step stays that of the bas
 rate, as in table 1). The price: the gradient norm that is clipped is that of the weights without
 multipliers.
 
+T5 divides no score by √head dim: its queries carry that multiplier, whatever is transferred.
+Without it scores begin with a deviation of √head dim, and attention looks at one place only.
+
 Muon's update has a spectral norm that transfers over width (Yang, Simon, Bernstein 2023) as long as
 a matrix keeps its proportions. Wider means more heads of the same dim, and hidden grows alike.
 """
@@ -32,6 +35,7 @@ import torch
 from torch import Tensor
 
 from pretrain.model.settings import Shape
+from pretrain.parallel import pieces
 from pretrain.train.settings import Settings
 
 
@@ -48,13 +52,22 @@ class Factors:
 def factors(
     parameters: Mapping[str, Tensor], shape: Shape, settings: Settings
 ) -> dict[str, Factors]:
-    """The factors of every parameter; all one where nothing is transferred or at the base."""
-    if settings.transfer == "none":
-        return {name: Factors() for name in parameters}
-    wider = shape.width / settings.base_width
-    deeper = shape.layers / settings.base_layers if settings.transfer == "completep" else 1.0
-    kinds = table(wider, deeper, shape.tied)
-    return {name: kinds[kind(name, p.ndim)] for name, p in parameters.items()}
+    """The factors of every parameter; one where nothing is transferred or at the base."""
+    found = {name: Factors() for name in parameters}
+    if settings.transfer != "none":
+        wider = shape.width / settings.base_width
+        deeper = shape.layers / settings.base_layers if settings.transfer == "completep" else 1.0
+        kinds = table(wider, deeper, shape.tied)
+        found = {name: kinds[kind(name, p.ndim)] for name, p in parameters.items()}
+    if shape.positions == "relative":
+        a = shape.head_width**-0.5
+        found |= {n: behind(a, f) for n, f in found.items() if n.endswith(".q.weight")}
+    return found
+
+
+def behind(a: float, of: Factors) -> Factors:
+    """Factors of a weight that carries a multiplier a itself, and is the same function so."""
+    return Factors(of.initial * a, of.lr * a, of.epsilon / a, of.matrix_lr * a)
 
 
 def table(wider: float, deeper: float, tied: bool = False) -> dict[str, Factors]:
@@ -75,6 +88,8 @@ def kind(name: str, n_dims: int) -> str:
     outside = {"embed.weight": "embedding", "head.weight": "head", "norm.weight": "last_norm"}
     if name in outside:
         return outside[name]
+    if name.endswith(("position.weight", "segment.weight", "relative.weight")):
+        return "embedding"
     if n_dims < 2:
         return "vector"
     return "branch" if name.endswith(("o.weight", "down.weight")) else "matrix"
@@ -85,4 +100,4 @@ def scale(parameters: Mapping[str, Tensor], factors: Mapping[str, Factors]) -> N
     """Multiply initial values by their factors, in place."""
     for name, parameter in parameters.items():
         if factors[name].initial != 1:
-            parameter.mul_(factors[name].initial)
+            pieces.local(parameter).mul_(factors[name].initial)

@@ -43,7 +43,11 @@ def test_the_start_of_the_process_is_known():
 
 def line(attempt, first, step, useful, lost=0):
     seconds = dict.fromkeys(clock.PARTS, 1.0) | {"useful": useful}
-    return {"attempt": attempt, "first": first, "step": step, "lost": lost, "seconds": seconds}
+    end = 1000.0 * attempt + sum(seconds.values())
+    return {
+        "attempt": attempt, "time": end, "first": first, "step": step, "lost": lost,
+        "seconds": seconds,
+    }  # fmt: skip
 
 
 def test_steps_computed_again_are_lost(tmp_path):
@@ -55,7 +59,48 @@ def test_steps_computed_again_are_lost(tmp_path):
     assert told["attempts"] == 2
     assert told["lost"] == pytest.approx(100 * 10 / 50 + 100 * 10 / 50)
     assert told["goodput"] == pytest.approx((200 - 40) / (200 + 8))
-    assert "goodput  76.9 %" in clock.render(path)
+
+
+def test_steps_after_the_last_line_count_where_the_next_attempt_went_on_from_them(tmp_path):
+    """Two steps of 2 s are kept of the 8 s behind step 50; of two of 8 s no more than those."""
+    (tmp_path / "train").mkdir()
+    path = tmp_path / "train" / "clock.jsonl"
+    lines = [line(1, 0, 50, 100), line(2, 52, 80, 100)]
+    path.write_text("".join(json.dumps(value) + "\n" for value in lines))
+    end = {"event": "attempt_end", "time": lines[0]["time"] + 8}
+    (tmp_path / "events.jsonl").write_text(json.dumps(end) + "\n")
+    for seconds, kept in ((1.0, 4.0), (7.0, 8.0)):
+        row = {"seconds": seconds, "data_seconds": 0.25, "look_seconds": 0, "save_seconds": 1.0}
+        rows = [row | {"step": step} for step in (50, 51, 52, 53)]
+        text = "".join(json.dumps(value) + "\n" for value in rows)
+        (tmp_path / "train" / "speed.jsonl").write_text(text)
+        found = clock.ledger(path)
+        assert found["lost"] == pytest.approx(8 - kept)
+        assert found["useful"] + found["data"] + found["saving"] == pytest.approx(204 + kept)
+        assert sum(found.values()) == pytest.approx(sum(lines[1]["seconds"].values()) + 1000)
+
+
+def test_a_ledger_adds_up_to_the_wall_time_of_all_attempts(tmp_path):
+    """1000 s from begin to begin: 105 s ran, 3 s until the death was seen, 7 s of a new start."""
+    (tmp_path / "train").mkdir()
+    path = tmp_path / "train" / "clock.jsonl"
+    lines = [line(1, 0, 50, 100), line(2, 40, 80, 100), line(3, 80, 90, 20)]
+    path.write_text("".join(json.dumps(value) + "\n" for value in lines))
+    events = [
+        ("attempt_start", 990.0), ("attempt_end", 1108.0), ("attempt_start", 1993.0),
+        ("message", 2500.0),
+    ]  # fmt: skip
+    text = "".join(json.dumps({"event": e, "time": t}) + "\n" for e, t in events)
+    (tmp_path / "events.jsonl").write_text(text)
+    found = clock.ledger(path)
+    assert found == pytest.approx(
+        {
+            "useful": 220 - 20, "lost": 20 + 3, "saving": 3, "data": 3, "looking": 3,
+            "restarting": 3 + 7, "elsewhere": 3, "waiting": 885 + 895,
+        }
+    )  # fmt: skip
+    assert sum(found.values()) == pytest.approx(lines[-1]["time"] - 1000, abs=1e-6)
+    assert f"goodput  {100 * 200 / (2025 - 3):.1f} %" in clock.render(path)
 
 
 def test_status_tells_the_times_of_a_run(tiny_run, capsys):
@@ -70,7 +115,9 @@ def test_status_tells_the_times_of_a_run(tiny_run, capsys):
 
 
 @pytest.mark.multi
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_exits_75_and_the_clock_knows_the_whole_process(
     tiny_run, tmp_path, number
 ):

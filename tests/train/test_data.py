@@ -124,16 +124,6 @@ def test_ranks_share_a_batch_without_gap_or_overlap(n_rows, size):
     assert max(lengths) - min(lengths) <= 1
 
 
-def test_held_out_windows_count_the_bytes_of_their_targets(tiny_run):
-    encoder = Encoder(tiny_run / "tokenize" / "tokenizer.json")
-    held = data.open_held_out(tiny_run, 256, encoder)
-    assert set(held.rows) <= {"prose", "code"}
-    assert held.rows
-    for source, rows in held.rows.items():
-        plain = [t for row in rows[:, 1:].tolist() for t in row if t != encoder.end_of_text]
-        assert held.n_bytes[source] == sum(len(encoder.token_bytes(t)) for t in plain)
-
-
 def test_special_tokens_stand_for_no_bytes(tiny_run):
     encoder = Encoder(tiny_run / "tokenize" / "tokenizer.json")
     lengths = data.byte_lengths(encoder)

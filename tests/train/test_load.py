@@ -5,9 +5,10 @@ import shutil
 import pytest
 import torch
 
+from pretrain import store
 from pretrain.errors import DataError
 from pretrain.train import checkpoint
-from pretrain.train.load import load_run
+from pretrain.train.load import load, load_run, window_of
 
 
 def test_the_last_weights(tiny_run):
@@ -51,3 +52,16 @@ def test_the_averaged_weights(tiny_run, tmp_path):
     model, _ = load_run(copy, weights="average")
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, weights[name] / 2)
+
+
+def test_a_run_its_checkpoint_and_its_released_folder_are_one_model(tiny_run):
+    result = store.read_json(tiny_run / "train" / "result.json")
+    places = [tiny_run, tiny_run / "train" / result["checkpoint"], tiny_run / "publish" / "model"]
+    ours, _ = load_run(tiny_run)
+    tokens = torch.arange(40)[None]
+    for place in places:
+        model, encoder = load(place)
+        with torch.inference_mode():
+            assert torch.equal(model(tokens), ours(tokens))
+        assert encoder.vocab_size == ours.shape.vocab_size
+        assert window_of(place) == 32

@@ -11,8 +11,10 @@ import torch
 from pretrain import store
 from pretrain.errors import DataError, DiskError, RecipeError, Stopped
 from pretrain.events import Log
-from pretrain.parallel.world import World
+from pretrain.ranks.world import World
 from pretrain.train import average, checkpoint, loop
+from pretrain.train import gradients as passes
+from pretrain.train import network as networks
 from tests.conftest import tiny_recipe
 
 ONE = World(0, 1)
@@ -153,7 +155,7 @@ def test_a_step_that_is_not_finite_changes_nothing(folder, loaded, monkeypatch, 
     recipe = tiny_recipe(
         folder.parent / "c", "train.steps=4", "train.checkpoint_every=1", "train.keep=9"
     )
-    real = loop.cross_entropy_sum
+    real = passes.cross_entropy_sum
     calls = []
 
     def poisoned(*arguments):
@@ -161,7 +163,7 @@ def test_a_step_that_is_not_finite_changes_nothing(folder, loaded, monkeypatch, 
         result = real(*arguments)
         return result * bad if len(calls) in (5, 6) else result  # both micro-batches of step 3
 
-    monkeypatch.setattr(loop, "cross_entropy_sum", poisoned)
+    monkeypatch.setattr(passes, "cross_entropy_sum", poisoned)
     train(folder, recipe)
     before, after = (
         checkpoint.load(checkpoint.folder_of(folder / "train" / "checkpoints", s)) for s in (2, 3)
@@ -176,8 +178,8 @@ def test_a_step_that_is_not_finite_changes_nothing(folder, loaded, monkeypatch, 
 
 
 def test_nothing_finite_for_long_is_an_error(folder, loaded, monkeypatch):
-    real = loop.cross_entropy_sum
-    monkeypatch.setattr(loop, "cross_entropy_sum", lambda *a: real(*a) * float("nan"))
+    real = passes.cross_entropy_sum
+    monkeypatch.setattr(passes, "cross_entropy_sum", lambda *a: real(*a) * float("nan"))
     with pytest.raises(DataError, match="no finite gradient for 10 steps"):
         train(folder, loaded)
 
@@ -225,16 +227,16 @@ def test_accumulation_gives_the_mean_of_the_whole_batch(folder, loaded, tmp_path
 @pytest.fixture
 def gradients(folder, tmp_path, monkeypatch):
     """f(micro_batch_tokens) -> the first step's unclipped gradients, no weight of it being zero."""
-    real = loop.build
+    real = networks.build
 
     def build(*arguments):
-        model = real(*arguments)
+        network = real(*arguments)
         generator = torch.Generator().manual_seed(0)
-        for name, p in model.named_parameters():
+        for name, p in network.named_parameters().items():
             if not p.any():
                 assert name.endswith(("o.weight", "down.weight"))
                 p.data.normal_(0, 0.05, generator=generator)
-        return model
+        return network
 
     class Enough(Exception):
         pass
@@ -246,7 +248,7 @@ def gradients(folder, tmp_path, monkeypatch):
             kept.update({n: p.grad.clone() for n, p in {**self.adamw, **self.muon}.items()})
             raise Enough
 
-        monkeypatch.setattr(loop, "build", build)
+        monkeypatch.setattr(networks, "build", build)
         monkeypatch.setattr(loop.optimizers.Optimizer, "step", step)
         micro = f"train.micro_batch_tokens={micro_batch_tokens}"
         with pytest.raises(Enough):
@@ -341,17 +343,17 @@ def test_a_full_disk_ends_the_run_and_costs_only_the_steps_since(
 
 def test_a_loss_that_is_not_a_number_is_recorded_with_its_samples(folder, loaded, monkeypatch):
     """The loss itself is NaN, at a step with a checkpoint: JSON has no NaN, nor has the state."""
-    real = loop.cross_entropy_sum
+    real = passes.cross_entropy_sum
     calls = []
 
-    def poisoned(hidden, head, targets, losses):
+    def poisoned(hidden, weight, targets, losses, head):
         calls.append(1)
-        result = real(hidden, head, targets, losses)
+        result = real(hidden, weight, targets, losses, head)
         if len(calls) in (7, 8):  # both micro-batches of step 4
             losses *= float("nan")
         return result
 
-    monkeypatch.setattr(loop, "cross_entropy_sum", poisoned)
+    monkeypatch.setattr(passes, "cross_entropy_sum", poisoned)
     counts = train(folder, loaded)
     lines = [m for m in store.read_lines(folder / "train" / "metrics.jsonl") if "loss" in m]
     assert [m["step"] for m in lines if m.get("skipped")] == [4]

@@ -11,6 +11,7 @@ from pretrain.errors import RecipeError
 from pretrain.model.sizes import SIZES
 from pretrain.train import objectives
 from pretrain.train.objectives import IGNORED, OBJECTIVES, Asked, documents_of
+from pretrain.train.settings import Objective
 
 VOCABULARY = 300
 NAMES = (
@@ -24,6 +25,10 @@ NAMES = (
 SPECIALS = {name: 256 + i for i, name in enumerate(NAMES)}
 SPECIALS |= {f"<|reserved_{i}|>": 262 + i for i in range(38)}
 ASKED = Asked(VOCABULARY, 256, SPECIALS)
+
+
+def asking(**given: object) -> Asked:
+    return replace(ASKED, settings=Objective(**given))
 
 
 def rows_of(seed: int, n_rows: int = 3, length: int = 64) -> np.ndarray:
@@ -54,7 +59,7 @@ def test_a_row_depends_on_itself_alone(name: str, seed: int) -> None:
 @given(seed=st.integers(0, 99), share=st.sampled_from([0.15, 0.3]))
 def test_masking(seed: int, share: float) -> None:
     rows = rows_of(seed, length=200)
-    made = objectives.masked(rows, numbers(3), 5, replace(ASKED, share=share))
+    made = objectives.masked(rows, numbers(3), 5, asking(share=share))
     tokens = rows[:, :-1]
     hidden = made.targets_RL != IGNORED
     assert np.array_equal(made.targets_RL[hidden], tokens[hidden])
@@ -134,8 +139,17 @@ def test_a_tokenizer_without_the_marks_is_refused() -> None:
     ],
 )  # fmt: skip
 def test_which_shape_learns_by_what(name: str, size: str, fits: bool) -> None:
-    if fits:
-        objectives.check(name, SIZES[size])
-    else:
-        with pytest.raises(RecipeError, match=r"train\.objective"):
-            objectives.check(name, SIZES[size])
+    assert (Objective(kind=name).misfit(SIZES[size]) is None) == fits
+    document_mask = Objective(kind=name, document_mask=True)
+    assert (document_mask.misfit(SIZES[size]) is None) == (fits and name != "span")
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@given(length=st.integers(4, 90), share=st.sampled_from([0.1, 0.15, 0.5]))
+def test_sizes_are_those_of_a_row_without_separators(name: str, length: int, share: float) -> None:
+    asked = asking(kind=name, share=share)
+    rows = np.random.default_rng(0).integers(0, 256, (1, length + 1))
+    made = objectives.make(rows, numbers(1), 3, asked)
+    n_source = 0 if made.source_RS is None else made.source_RS.shape[1]
+    found = (made.inputs_RL.shape[1], n_source, made.n_targets)
+    assert found == objectives.sizes(length, asked.settings)

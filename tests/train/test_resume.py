@@ -7,8 +7,8 @@ import pytest
 from pretrain import flow, store
 from pretrain.errors import DataError
 from pretrain.events import Log
-from pretrain.parallel.world import World
-from pretrain.train import checkpoint, health, loop, replay
+from pretrain.ranks.world import World
+from pretrain.train import checkpoint, gradients, health, loop, replay
 from tests.conftest import tiny_recipe
 
 SPIKES = (7, 8, 12, 13)  # data steps whose loss is made to spike
@@ -29,15 +29,16 @@ class Died(Exception):
 def spiky(monkeypatch):
     """Makes the losses of some data steps spike; `left`: steps until the run dies, 0: never."""
     monkeypatch.setattr(health, "ROLLBACK_STEPS", 3)
-    real_batch, real_loss, real_factor = loop.Data.batch, loop.cross_entropy_sum, loop.factor
+    real_of, real_loss = gradients.Gradients.of, gradients.cross_entropy_sum
+    real_factor = loop.factor
     now, dies = [0], {"left": 0}
 
-    def batch(self, step):
+    def of(self, rows, micro_rows, n_targets, step):
         now[0] = step
-        return real_batch(self, step)
+        return real_of(self, rows, micro_rows, n_targets, step)
 
-    def loss(hidden, head, targets, losses):
-        result = real_loss(hidden, head, targets, losses)
+    def loss(hidden, weight, targets, losses, head):
+        result = real_loss(hidden, weight, targets, losses, head)
         if now[0] in SPIKES:
             losses *= 1e6
         return result
@@ -48,8 +49,8 @@ def spiky(monkeypatch):
             raise Died
         return real_factor(step, settings)
 
-    monkeypatch.setattr(loop.Data, "batch", batch)
-    monkeypatch.setattr(loop, "cross_entropy_sum", loss)
+    monkeypatch.setattr(gradients.Gradients, "of", of)
+    monkeypatch.setattr(gradients, "cross_entropy_sum", loss)
     monkeypatch.setattr(loop, "factor", factor)
     return dies
 

@@ -17,8 +17,9 @@ def prepared(tmp_path):
     return tmp_path / "corpus", run_folder
 
 
-def stage(recipe, run_folder, restart=False):
-    return flow.run_stage("train", recipe, run_folder, 1, Log(run_folder, quiet=True), restart)
+def stage(recipe, run_folder, restart=False, accept=False):
+    log = Log(run_folder, quiet=True)
+    return flow.run_stage("train", recipe, run_folder, 1, log, restart, None, accept)
 
 
 def half_done(corpus, run_folder, monkeypatch):
@@ -36,6 +37,15 @@ def test_a_half_done_training_refuses_another_recipe(prepared, monkeypatch):
     assert "settings.train.lr: 0.003 → 0.001" in str(caught.value)
     assert "--restart" in str(caught.value)
     assert stage(tiny_recipe(corpus, "train.steps=8"), run_folder)
+
+
+def test_another_layout_goes_on_by_itself(prepared, monkeypatch):
+    corpus, run_folder = prepared
+    half_done(corpus, run_folder, monkeypatch)
+    key = store.read_json(run_folder / "train" / "started.json")["key"]
+    stage(tiny_recipe(corpus, "train.steps=8", "train.layout.recompute=full"), run_folder)
+    assert store.read_json(run_folder / "train" / "manifest.json")["key"] == key
+    assert "changes" not in store.read_json(run_folder / "train" / "result.json")
 
 
 def test_restart_keeps_the_old_folder(prepared, monkeypatch):

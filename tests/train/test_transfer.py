@@ -7,7 +7,9 @@ import torch
 
 from benchmarks import coordinate_check
 from pretrain.errors import RecipeError
+from pretrain.model.attention import Attention
 from pretrain.model.init import build
+from pretrain.model.sizes import SIZES
 from pretrain.settings import parse
 from pretrain.train import optimizers, transfer
 from pretrain.train.settings import Settings
@@ -127,3 +129,36 @@ def test_the_stream_stays_the_same_over_depth_with_completep(optimizer):
     complete = slopes("layers", layers, 2, optimizer=optimizer, transfer="completep")
     assert all(abs(s) < 0.15 for s in complete.values()), complete
     assert slopes("layers", layers, 2, optimizer=optimizer, transfer="mup")["stream"] > 0.3
+
+
+@pytest.mark.parametrize("rule", ["adamw", "muon"])
+def test_t5_queries_move_as_if_scores_were_divided(rule):
+    """The reference divides scores by √head dim and has no factors."""
+    shape = replace(
+        SIZES["t5-v1.1-base"], layers=1, encoder_layers=1, width=64, heads=2, kv_heads=2,
+        head_dim=32, hidden=96, vocab_size=64,
+    )  # fmt: skip
+    s = Settings(optimizer=rule, lr=0.01, matrix_lr=0.02, weight_decay=0.1, epsilon=1e-4)
+    logits = []
+    for divides in (False, True):
+        model = randomised(shape)
+        parameters = dict(model.named_parameters())
+        factors = dict.fromkeys(parameters, transfer.Factors())
+        if divides:
+            for module in model.modules():
+                if isinstance(module, Attention):
+                    module.scale = 32**-0.5
+        else:
+            factors = transfer.factors(parameters, shape, s)
+            transfer.scale(parameters, factors)
+        optimizer = optimizers.build(parameters, s, factors)
+        for i in range(4):
+            model.zero_grad(set_to_none=True)
+            tokens = torch.arange(40).view(2, 20)
+            found = model(tokens, source_BS=tokens.flip(1))
+            torch.nn.functional.cross_entropy(found.flatten(0, 1), tokens.flatten()).backward()
+            optimizer.step(i, 1.0)
+        logits.append(found.detach())
+    # Muon adds 1e-7 to a gradient's norm before it divides by it.
+    largest = float((logits[0] - logits[1]).abs().max())
+    assert largest < {"adamw": 1e-9, "muon": 5e-6}[rule]

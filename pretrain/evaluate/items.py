@@ -1,68 +1,174 @@
-"""Tasks from local JSONL files: reading items, asking, counting. No network, ever.
+"""The items of a task's files: JSON lines, JSON, CSV, plain or compressed, or a Hub data set.
 
-    multiple_choice   {"query", "choices", "gold"}: the choice with the highest log-probability
-                      (`accuracy`) or the highest per UTF-8 byte (`accuracy_per_byte`)
-    minimal_pairs     a good and a bad sentence: the good one must be the more probable one
+    path      bbh/bbh/*.json*       one part per file; the first * names it
+    records   data.paragraphs.qas   the way to the items of a JSON file: each list is gone through,
+                                    and an item keeps the plain fields of what it lies in
 
-An item is asked as tokens: separator, context, continuation. The continuation is what encoding the
-whole adds to encoding the context, with the context's trailing spaces moved into it (the convention
-of lm-evaluation-harness); text longer than the window loses its beginning, and that is counted.
+Nothing is downloaded unless the path says hf://.
 """
 
+import csv
 import glob  # pathlib's takes no absolute pattern
 import gzip
-import math
+import io
+import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import zstandard
 
+from pretrain import store
 from pretrain.errors import DataError
-from pretrain.evaluate.score import Segment, losses
 from pretrain.evaluate.settings import Task
-from pretrain.model.transformer import Transformer
-from pretrain.tokenize.encode import Encoder
 
-Item = dict[str, Any]
-Question = tuple[str, str]  # context, continuation
+Record = dict[str, Any]
 
 
-def find(task: Task) -> list[Path]:
-    """The task's files, sorted; empty where there is none."""
-    return sorted(Path(p) for p in glob.glob(task.path, recursive=True) if Path(p).is_file())
+@dataclass(frozen=True)
+class Part:
+    """One file of a task: its name within the task, its records, and one hash of its bytes."""
+
+    name: str
+    path: str
+    records: list[Record]
+    digest: str
 
 
-def read_items(name: str, path: Path, task: Task) -> list[Item]:
-    """The items of one file, checked. DataError names file, line and field."""
+def find(task: Task) -> dict[str, str]:
+    """Name of each part of a task and its path, sorted; empty where no file matches."""
+    if task.path.startswith("hf://"):
+        return {task.path.rpartition("/")[2]: task.path}
+    paths = sorted(p for p in glob.glob(task.path, recursive=True) if Path(p).is_file())
+    return {_star(task.path, p) or Path(p).name.partition(".")[0]: p for p in paths}
+
+
+def beside(task: Task, pattern: str, part: str) -> str:
+    """The one file that `pattern` stands for, for a part of the task. DataError unless it is one.
+
+    The pattern's first * is what the first * of the task's path stood for.
+    """
+    wanted = pattern.replace("*", glob.escape(part), 1) if "*" in task.path else pattern
+    found = sorted(glob.glob(wanted))
+    if len(found) != 1:
+        raise DataError(f"evaluate: {len(found)} files match {wanted}; must be one")
+    return found[0]
+
+
+def read(part: str, path: str, task: Task) -> Part:
+    """The records of one file, unchecked. DataError names file and line."""
+    if path.startswith("hf://"):
+        return _from_hub(part, path)
     try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-        elif path.suffix == ".zst":
-            data = _unzstd(data)
+        data = raw = Path(path).read_bytes()
+        if path.endswith(".gz"):
+            data = gzip.decompress(raw)
+        elif path.endswith(".zst"):
+            data = _unzstd(raw)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise DataError(f"evaluate: cannot read {path} of task '{name}': {error}") from error
-    items = []
+        raise DataError(f"evaluate: cannot read {path}: {error}") from error
+    kind = re.sub(r"\.(gz|zst)$", "", path).rpartition(".")[2]
+    records = list({"json": _json, "csv": _csv}.get(kind, _json_lines)(data, path, task))
+    if not records:
+        raise DataError(f"evaluate: {path} has no item; must have at least one")
+    return Part(part, path, records, store.hash_bytes(data))
+
+
+def field(record: Record, name: str) -> Any:
+    """A field of a record; `answers.text` goes into it, through a list into each; else KeyError."""
+    value: Any = record
+    for key in name.split("."):
+        if isinstance(value, list) and not key.isdigit():
+            value = [v[key] for v in value if isinstance(v, dict)]
+        elif isinstance(value, list):
+            if int(key) >= len(value):
+                raise KeyError(name)
+            value = value[int(key)]
+        elif isinstance(value, dict):
+            value = value[key]
+        else:
+            raise KeyError(name)
+    return value
+
+
+def _star(pattern: str, path: str) -> str:
+    """What the first * of a glob stood for in a path that it matched."""
+    before, star, after = pattern.partition("*")
+    if not star or after.startswith("*"):
+        return ""
+    rest = re.escape(after).replace(r"\*", "[^/]*").replace(r"\?", ".")
+    found = re.fullmatch(f"{re.escape(before)}([^/]*?){rest}", path)
+    return found[1] if found else ""
+
+
+def _json_lines(data: bytes, path: str, task: Task) -> Iterator[Record]:
     for number, line in enumerate(data.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            item = orjson.loads(line)
+            record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise _bad(name, path, number, f"not JSON: {error}", "one JSON object") from error
-        problem = _problem(item, task)
-        if problem:
-            raise _bad(name, path, number, *problem)
-        items.append(item)
-        if task.limit and len(items) >= task.limit:
-            break
-    if not items:
-        raise DataError(f"evaluate: {path} of task '{name}' has no item; must have at least one")
-    return items
+            raise _bad(path, f"line {number}", f"not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise _bad(path, f"line {number}", f"a {type(record).__name__}")
+        yield record
+
+
+def _json(data: bytes, path: str, task: Task) -> Iterator[Record]:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise _bad(path, "the whole", f"not JSON: {error}") from error
+    yield from _walk(value, task.records.split(".") if task.records else [], {}, path)
+
+
+def _walk(value: Any, way: list[str], above: Record, path: str) -> Iterator[Record]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _walk(one, way, above, path)
+    elif not isinstance(value, dict):
+        raise _bad(path, "an item", f"a {type(value).__name__}")
+    elif not way:
+        yield above | value
+    elif way[0] not in value:
+        raise _bad(path, "an object", f"without '{way[0]}' (key records)")
+    else:
+        plain = {k: v for k, v in value.items() if not isinstance(v, list | dict)}
+        yield from _walk(value[way[0]], way[1:], above | plain, path)
+
+
+def _csv(data: bytes, path: str, task: Task) -> Iterator[Record]:
+    try:
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        for number, row in enumerate(rows, 2):
+            if None in row or None in row.values():
+                must = f"{len(rows.fieldnames or ())} fields, as the first row has"
+                raise _bad(path, f"row {number}", "a row of another width", must)
+            yield row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _bad(path, "the whole", f"not CSV: {error}", "CSV with a head") from error
+
+
+def _from_hub(part: str, path: str) -> Part:
+    name, _, rest = path.removeprefix("hf://").rpartition("/")[0].rpartition("/")
+    split = path.rpartition("/")[2]
+    if not name or not rest:
+        raise DataError(f"evaluate: '{path}' is no data set; must be hf://dataset/config/split")
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise DataError(
+            f"evaluate: {path} needs the package datasets; pip install pretrain[datasets]"
+        ) from error
+    try:
+        records = [dict(row) for row in load_dataset(name, rest, split=split)]
+    except Exception as error:  # its errors have no common kind
+        raise DataError(f"evaluate: cannot read {path}: {error}") from error
+    digest = store.hash_bytes(orjson.dumps(records, default=str))
+    return Part(part, path, records, digest)
 
 
 def _unzstd(data: bytes) -> bytes:
@@ -77,106 +183,5 @@ def _unzstd(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _bad(name: str, path: Path, line: int, what: str, must: str) -> DataError:
-    return DataError(
-        f"evaluate: line {line} of {path} is {what}; must be {must} (recipe key "
-        f"evaluate.tasks.{name})"
-    )
-
-
-def _problem(item: Any, task: Task) -> tuple[str, str] | None:
-    if not isinstance(item, dict):
-        return f"a {type(item).__name__}", "a JSON object"
-    if task.format == "minimal_pairs":
-        for field in (task.good, task.bad):
-            if not isinstance(item.get(field), str) or not item[field]:
-                return f"an item without text in '{field}'", "an item with both sentences"
-        return None
-    choices, gold = item.get("choices"), item.get("gold")
-    if not isinstance(item.get("query"), str):
-        return "an item without 'query'", "query, choices and gold"
-    if not isinstance(choices, list) or not choices or not all(isinstance(c, str) for c in choices):
-        return "an item without a list of 'choices'", "query, choices and gold"
-    if type(gold) is not int or not 0 <= gold < len(choices):
-        return f"an item with gold {gold!r}", f"0 to {len(choices) - 1}, the index of a choice"
-    return None
-
-
-def run_file(
-    model: Transformer,
-    encoder: Encoder,
-    name: str,
-    path: Path,
-    task: Task,
-    length: int,
-    batch_tokens: int,
-) -> dict[str, Any]:
-    """Scores of one file: number of items, accuracies with standard error, chance, truncations."""
-    items = read_items(name, path, task)
-    score = _minimal_pairs if task.format == "minimal_pairs" else _multiple_choice
-    asked = 0
-    truncated = 0
-
-    def ask(questions: Sequence[Question]) -> list[float]:
-        nonlocal asked, truncated
-        segments = [segment(encoder, context, rest, length) for context, rest in questions]
-        asked += len(segments)
-        truncated += sum(cut for _, cut in segments)
-        return [-float(x.sum()) for x in losses(model, [s for s, _ in segments], batch_tokens)]
-
-    result = score(items, task, ask)
-    return result | {"items": len(items), "requests": asked, "truncated": truncated}
-
-
-def segment(encoder: Encoder, context: str, rest: str, length: int) -> tuple[Segment, bool]:
-    """The tokens of a question, and whether its beginning was cut to fit the window."""
-    stripped = context.rstrip(" ")
-    rest = context[len(stripped) :] + rest
-    n_context = len(encoder.encode(stripped)) if stripped else 0
-    tokens = np.array([encoder.end_of_text, *encoder.encode(stripped + rest)], dtype=np.int64)
-    # The last token is always a target: an answer may melt into a token of its question.
-    first = min(1 + n_context, len(tokens) - 1)
-    cut = max(0, len(tokens) - (length + 1))
-    return Segment(tokens[cut:], max(1, first - cut)), cut > 0
-
-
-def _minimal_pairs(
-    items: list[Item], task: Task, ask: Callable[[Sequence[Question]], list[float]]
-) -> dict[str, Any]:
-    scores = ask([("", item[field]) for item in items for field in (task.good, task.bad)])
-    right = [good > bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
-    return _accuracy("accuracy", right) | {"chance": 0.5}
-
-
-def _multiple_choice(
-    items: list[Item], task: Task, ask: Callable[[Sequence[Question]], list[float]]
-) -> dict[str, Any]:
-    questions = [
-        (_shots(items, i, task) + item["query"] + task.delimiter, choice)
-        for i, item in enumerate(items)
-        for choice in item["choices"]
-    ]
-    scores = iter(ask(questions))
-    plain, per_byte = [], []
-    for item in items:
-        own = np.array([next(scores) for _ in item["choices"]])
-        n_bytes = np.array([max(1, len(c.encode())) for c in item["choices"]])
-        plain.append(int(own.argmax()) == item["gold"])
-        per_byte.append(int((own / n_bytes).argmax()) == item["gold"])
-    chance = sum(1 / len(item["choices"]) for item in items) / len(items)
-    return (
-        _accuracy("accuracy", plain)
-        | _accuracy("accuracy_per_byte", per_byte)
-        | {"chance": round(chance, 6)}
-    )
-
-
-def _shots(items: list[Item], index: int, task: Task) -> str:
-    """Solved examples for one item: the next ones of the file, in a ring, never itself."""
-    others = [items[(index + 1 + k) % len(items)] for k in range(min(task.shots, len(items) - 1))]
-    return "".join(f"{o['query']}{task.delimiter}{o['choices'][o['gold']]}\n\n" for o in others)
-
-
-def _accuracy(name: str, right: list[bool]) -> dict[str, float]:
-    p = sum(right) / len(right)
-    return {name: round(p, 6), f"{name}_error": round(math.sqrt(p * (1 - p) / len(right)), 6)}
+def _bad(path: str, where: str, what: str, must: str = "one JSON object") -> DataError:
+    return DataError(f"evaluate: {where} of {path} is {what}; must be {must}")

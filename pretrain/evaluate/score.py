@@ -37,7 +37,9 @@ def losses(model: Transformer, segments: Sequence[Segment], batch_tokens: int) -
         tokens = torch.from_numpy(rows).to(device)
         with torch.inference_mode():
             hidden = model.hidden(tokens[:, :-1])
-            flat = token_losses(hidden.flatten(0, 1), model.head_weight, tokens[:, 1:].flatten())
+            flat = token_losses(
+                hidden.flatten(0, 1), model.head_weight, tokens[:, 1:].flatten(), model.loss_head
+            )
         table = flat.view(len(chosen), longest - 1).cpu().numpy()
         for row, i in zip(table, chosen, strict=True):
             segment = segments[i]

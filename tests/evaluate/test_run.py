@@ -1,105 +1,20 @@
-"""The evaluate stage: bits per byte by brute force, passages that join, tasks that are missing."""
+"""The evaluate stage: tasks that are missing or bad, suites, and what a second call keeps."""
 
-import math
+import gzip
+import json
 import shutil
 
 import pytest
-import torch
 
 from pretrain import shards, store
-from pretrain.errors import RecipeError
-from pretrain.evaluate import compression
-from pretrain.evaluate.run import _pieces
-from pretrain.train.load import load_run
+from pretrain.errors import DataError, RecipeError
 
 from ..conftest import run_stages, tiny_recipe
-
-LENGTH = 32
 
 
 @pytest.fixture(scope="module")
 def scores(tiny_run):
     return store.read_json(tiny_run / "evaluate" / "scores.json")
-
-
-def _texts(run_folder, source):
-    """Texts of a source: (held out, trained on), in the order of the kept rows."""
-    held = shards.read(run_folder / "mix" / "held_out" / f"{source}.parquet")["id"].to_pylist()
-    kept = sorted((run_folder / "curate" / "kept").glob("*.parquet"))
-    rows = [r for r in shards.read_all(kept).to_pylist() if r["source"] == source]
-    chosen = {r["id"]: r["text"] for r in rows}
-    return [chosen[i] for i in held], [r["text"] for r in rows if r["id"] not in set(held)]
-
-
-@torch.inference_mode()
-def _nats(model, encoder, text):
-    """Loss of a text token by token: at most LENGTH tokens of context, half a window shared."""
-    stream = [encoder.end_of_text, *encoder.encode(text)]
-    total, done = 0.0, 1
-    while done < len(stream):
-        begin = 0 if done == 1 else done - 1 - LENGTH // 2
-        end = min(len(stream), begin + LENGTH + 1)
-        logits = model(torch.tensor([stream[begin : end - 1]]))[0].double().log_softmax(-1)
-        for i in range(done, end):
-            total -= float(logits[i - 1 - begin, stream[i]])
-        done = end
-    return total, len(stream) - 1
-
-
-def test_bits_per_byte_equal_a_brute_force_computation(tiny_run, scores):
-    model, encoder = load_run(tiny_run)
-    overall = [0.0, 0, 0]
-    for source in ("code", "prose"):
-        texts, _ = _texts(tiny_run, source)
-        nats, n_tokens = map(sum, zip(*(_nats(model, encoder, t) for t in texts), strict=True))
-        n_bytes = sum(len(t.encode()) for t in texts)
-        row = scores["held_out"][source]
-        assert row["bits_per_byte"] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
-        assert row["loss"] == pytest.approx(nats / n_tokens, rel=1e-5)
-        assert (row["n_tokens"], row["n_bytes"]) == (n_tokens, n_bytes)
-        assert row["documents"] == len(texts) > 0
-        overall = [a + b for a, b in zip(overall, (nats, n_tokens, n_bytes), strict=True)]
-    row = scores["held_out"]["all"]
-    assert row["bits_per_byte"] == pytest.approx(overall[0] / math.log(2) / overall[2], rel=1e-5)
-    assert (row["n_tokens"], row["n_bytes"]) == (overall[1], overall[2])
-    counts = store.read_json(tiny_run / "evaluate" / "manifest.json")["counts"]
-    assert counts["bits_per_byte"] == round(row["bits_per_byte"], 6)
-    assert counts["held_out_bytes"] == row["n_bytes"]
-
-
-def test_compressors_see_the_same_text_and_no_held_out_text_in_their_dictionary(tiny_run, scores):
-    for source in ("code", "prose"):
-        held, trained = ([t.encode() for t in texts] for texts in _texts(tiny_run, source))
-        assert scores["held_out"][source]["xz"] == compression.xz(held)
-        assert scores["held_out"][source]["zstd"] == compression.zstd(held, trained)
-
-
-def test_passages_join_to_the_beginning_of_a_held_out_text(tiny_run):
-    model, encoder = load_run(tiny_run)
-    passages = store.read_json(tiny_run / "evaluate" / "passage.json")
-    assert {p["source"] for p in passages} == {"code", "prose"}
-    for passage in passages:
-        texts, _ = _texts(tiny_run, passage["source"])
-        joined = "".join(text for text, _ in passage["pieces"])
-        (text,) = [t for t in texts if t.startswith(joined)]
-        ids = encoder.encode(text)[:LENGTH]
-        assert joined == encoder.decode(ids)
-        nats, _ = _nats(model, encoder, joined)
-        bits = sum(b for _, b in passage["pieces"])
-        if encoder.encode(joined) == ids:
-            assert bits == pytest.approx(nats / math.log(2), abs=0.001 * len(ids))
-
-
-def test_pieces_join_tokens_that_only_together_make_a_character(tiny_run):
-    _, encoder = load_run(tiny_run)
-    text = "a河é😀b"
-    ids = [i for c in text for i in encoder.encode(c)]
-    pieces = _pieces(encoder, ids, [1.0] * len(ids))
-    assert "".join(t for t, _ in pieces) == text
-    assert sum(b for _, b in pieces) == len(ids)
-    assert ["河", 3.0] in pieces
-    cut = _pieces(encoder, ids[:2], [1.0, 1.0])  # ends within a character: left out
-    assert cut == [["a", 1.0]]
 
 
 def test_tasks_are_those_of_the_recipe(scores):
@@ -137,3 +52,83 @@ def test_the_batch_size_changes_no_score_and_the_overlap_no_count(copied, scores
     other = copied("evaluate.overlap=0.0")["held_out"]["all"]
     assert other["n_tokens"] == scores["held_out"]["all"]["n_tokens"]
     assert other["bits_per_byte"] != scores["held_out"]["all"]["bits_per_byte"]
+
+
+def test_a_bad_file_costs_no_other_tasks_scores(copied, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"query": "x", "choices": ["a"], "gold": 3}\n')
+    path = f"evaluate.tasks.choices.path={bad}"
+    with pytest.raises(DataError, match=r"1 of 2 tasks failed.*choices.*gold 3"):
+        copied(path)
+    left = store.read_json(tmp_path / "run" / "evaluate" / "scores.json")
+    assert left["tasks"].keys() == {"pairs"}
+    assert "gold 3" in left["failed"]["choices"]
+    assert not (tmp_path / "run" / "evaluate" / "manifest.json").exists()
+    scores = copied(path, "evaluate.tasks.choices.required=false")
+    assert scores["tasks"].keys() == {"pairs"}
+    assert "gold 3" in scores["skipped"]["choices"]
+    assert scores["failed"] == {}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A data folder with a little of two suites."""
+    folder = tmp_path / "bench"
+    (folder / "blimp").mkdir(parents=True)
+    pair = {"sentence_good": "The river runs.", "sentence_bad": "River the runs zq."}
+    for name in ("a", "b"):
+        data = "".join(json.dumps(pair) + "\n" for _ in range(4))
+        (folder / "blimp" / f"{name}.jsonl.gz").write_bytes(gzip.compress(data.encode()))
+    place = folder / "llm-foundry" / "commonsense_reasoning"
+    place.mkdir(parents=True)
+    copa = [{"query": f"The old river {i},", "choices": ["it ran.", "zq."], "gold": i % 2}
+            for i in range(6)]  # fmt: skip
+    (place / "copa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in copa))
+    return folder
+
+
+def test_suites_say_of_how_many_tasks_they_are(copied, bench):
+    scores = copied(f"evaluate.data={bench}", 'evaluate.suites=["core", "blimp"]')
+    assert {"core/copa", "blimp", "pairs", "choices"} == scores["tasks"].keys()
+    core, blimp = scores["suites"]["core"], scores["suites"]["blimp"]
+    assert core["tasks"] == 1
+    assert core["of"] == 22
+    assert len(core["missing"]) == 21
+    assert not core["complete"]
+    copa = scores["tasks"]["core/copa"]
+    for version in ("v1", "v2"):
+        assert core["scores"][version] == copa["centred"][version]
+        assert core["scores"][version][0] == pytest.approx((copa["accuracy"] - 0.5) / 0.5, abs=1e-5)
+    assert blimp["complete"]
+    assert copa["contaminated"]["n_gram"] == 13  # where suites are given
+    assert copa["contaminated"]["items"] == 0
+    assert copa["contaminated"]["clean"] == [copa["accuracy"], copa["accuracy_error"]]
+    assert scores["tasks"]["blimp"]["files"].keys() == {"a", "b"}
+    given = ["evaluate.suites=['blimp']", "evaluate.limit=2", "evaluate.contamination=false"]
+    limited = copied(f"evaluate.data={bench}", *given)
+    assert "contaminated" not in limited["tasks"]["blimp"]
+    assert limited["tasks"]["blimp"]["items"] == 4
+    assert not limited["suites"]["blimp"]["complete"]
+
+
+def test_suites_without_data_are_an_error_or_skipped(copied, tmp_path):
+    given = [f"evaluate.data={tmp_path / 'none'}", "evaluate.suites=['core']"]
+    with pytest.raises(RecipeError, match=r"no data of suite 'core'.*recipe key evaluate\.data"):
+        copied(*given)
+    scores = copied(*given, "evaluate.required=false")
+    assert scores["suites"] == {}
+    assert len(scores["skipped"]) == 22
+
+
+def test_every_item_is_in_the_table_and_a_second_call_asks_nothing(copied, tiny_run, tmp_path):
+    items = shards.read(tiny_run / "evaluate" / "items.parquet").to_pylist()
+    scores = store.read_json(tiny_run / "evaluate" / "scores.json")
+    for name, row in scores["tasks"].items():
+        values = [r["value"] for r in items if (r["task"], r["score"]) == (name, "acc")]
+        assert len(values) == row["items"]
+        assert sum(values) / len(values) == pytest.approx(row["accuracy"], abs=1e-6)
+    kept = sorted((tmp_path / "run" / "answers").glob("*.jsonl"))
+    assert len(kept) == 2
+    before = [path.read_bytes() for path in kept]
+    assert copied("evaluate.overlap=0.25")["tasks"] == scores["tasks"]
+    assert [path.read_bytes() for path in kept] == before

@@ -1,52 +1,21 @@
 """The model card and the data summary, filled from the run's records; nothing is typed by hand."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
-from pretrain import __version__, settings, shards, store
-from pretrain.model import count
+from pretrain import __version__, settings, store
+from pretrain.model import count, hf
 from pretrain.model.settings import Shape
-from pretrain.publish import hf
+from pretrain.publish import card_data
 from pretrain.recipe import Recipe
 
+_PIPELINES = {
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
+}
 EU_THRESHOLD_FLOPS = 1e23  # indicative size of a general-purpose model: C(2025) 7719
-
-
-def data_summary(kept: list[Path]) -> dict[str, Any]:
-    """Documents and bytes of the kept text by source, language, licence and path's first part."""
-    tables: dict[str, dict[str, list[int]]] = {
-        name: {} for name in ("source", "language", "license", "origin")
-    }
-    for path in kept:
-        table = shards.read(path, ["source", "language", "license", "path", "url", "text"])
-        sizes = pc.binary_length(table["text"]).to_numpy()
-        columns = {n: table[n].to_pylist() for n in ("source", "language", "license")}
-        addresses = zip(table["url"].to_pylist(), table["path"].to_pylist(), strict=True)
-        columns["origin"] = [_origin(url or path) for url, path in addresses]
-        for name, values in columns.items():
-            for value, n_bytes in zip(values, sizes.tolist(), strict=True):
-                row = tables[name].setdefault(value or "unknown", [0, 0])
-                row[0] += 1
-                row[1] += n_bytes
-    return {
-        name: [
-            {"name": value, "documents": n, "bytes": b}
-            for value, (n, b) in sorted(rows.items(), key=lambda r: (-r[1][1], r[0]))[:50]
-        ]
-        for name, rows in tables.items()
-    }
-
-
-def _origin(address: str) -> str:
-    """The host of a URL, or the first two parts of a path."""
-    scheme, found, rest = address.partition("://")
-    if found:
-        return rest.split("/")[0].lower()
-    return "/".join(scheme.split("/")[:2])
 
 
 def energy(run_folder: Path, recipe: Recipe) -> dict[str, float]:
@@ -77,6 +46,7 @@ def model_card(
     shape: Shape,
     summary: dict[str, Any],
     verified: dict[str, Any],
+    repeated: dict[str, Any],
 ) -> str:
     """README.md of the published folder."""
     scores = store.read_json(run_folder / "evaluate" / "scores.json")
@@ -90,7 +60,7 @@ def model_card(
         "---",
         f"license: {json.dumps(recipe.publish.license)}",
         "library_name: transformers",
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {_PIPELINES[hf.auto_class(shape)]}",
         # Quoted: YAML reads a bare `no` (Norwegian) as false.
         f"language: {json.dumps(languages)}",
         "tags: [pretrain, base-model]",
@@ -103,18 +73,20 @@ def model_card(
         f"# {recipe.name}",
         "",
         recipe.publish.description
-        or "A base model trained from nothing. It continues text; it follows no instructions.",
+        or f"A base model trained {_begun(recipe)}. "
+        f"{'It continues text' if shape.is_decoder else 'It fills in hidden text'}; it follows no "
+        "instructions.",
         "",
         "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {hf.auto_class(shape)}, AutoTokenizer",
         "",
         'tokenizer = AutoTokenizer.from_pretrained("PATH")',
-        'model = AutoModelForCausalLM.from_pretrained("PATH")',
+        f'model = {hf.auto_class(shape)}.from_pretrained("PATH")',
         "```",
         "",
         "## Model",
         "",
-        *_table(
+        *card_data.table(
             ("", ""),
             [
                 ("Class", f"`{hf.config(shape, 0, 0, 0, '')['architectures'][0]}`"),
@@ -122,7 +94,7 @@ def model_card(
                 ("Layers x width", f"{shape.layers} x {shape.width}"),
                 ("Heads (key/value)", f"{shape.heads} ({shape.kv_heads})"),
                 ("Feed-forward", f"{shape.hidden}"),
-                ("Vocabulary", f"{shape.vocab_size:,} byte-level BPE"),
+                ("Vocabulary", f"{shape.vocab_size:,} rows"),
                 ("Sequence length", f"{recipe.mix.sequence_length:,}"),
                 ("Logits checked against", _verified(verified)),
             ],
@@ -130,7 +102,7 @@ def model_card(
         "",
         "## Training",
         "",
-        *_table(
+        *card_data.table(
             ("", ""),
             [
                 ("Tokens", f"{tokens:,} in {train['steps']:,} steps"),
@@ -150,9 +122,12 @@ def model_card(
         "## Data",
         "",
         f"Curation kept {funnel['documents']:,} of {funnel['documents_in']:,} documents "
-        f"({funnel['bytes']:,} bytes). The whole summary is in `data_summary.json`.",
+        f"({funnel['bytes']:,} bytes). The whole summary, with the facts of the EU's template for "
+        "public summaries of training content, is in `data_summary.json`.",
         "",
-        *_composition(summary, train),
+        *card_data.composition(summary, train),
+        "",
+        *card_data.funnel(run_folder),
         "",
         "## Evaluation",
         "",
@@ -163,9 +138,24 @@ def model_card(
         "The model repeats what its data contain, mistakes and bias included. "
         + _sensitive(recipe),
         "",
+        "## Memorisation",
+        "",
+        *card_data.memorisation(repeated),
+        "",
+        "## Licence and citation",
+        "",
+        f"Licence of the weights: {recipe.publish.license} (`LICENSE`). Cite as `CITATION.cff` "
+        f"says: {recipe.publish.about.provider or 'provider not stated'}, *{recipe.name}*"
+        + (f", {recipe.publish.about.url}." if recipe.publish.about.url else "."),
+        "",
         f"Made with pretrain {__version__}.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _begun(recipe: Recipe) -> str:
+    start = recipe.model.start
+    return f"on from {Path(start).name}" if start else "from nothing"
 
 
 def _verified(verified: dict[str, Any]) -> str:
@@ -187,41 +177,25 @@ def _sensitive(recipe: Recipe) -> str:
     return f"Personal data and secrets that were recognised are {'; '.join(parts)}."
 
 
-def _composition(summary: dict[str, Any], train: dict[str, Any]) -> list[str]:
-    total = max(1, sum(r["bytes"] for r in summary["source"]))
-    rows = [
-        (
-            r["name"],
-            f"{r['documents']:,}",
-            f"{r['bytes']:,}",
-            f"{100 * r['bytes'] / total:.1f} %",
-            f"{train['epochs'].get(r['name'], 0):.2f}",
-        )
-        for r in summary["source"]
-    ]
-    lines = _table(("Source", "Documents", "Bytes", "Share", "Epochs trained"), rows)
-    for title, key in (("Licence", "license"), ("Language", "language"), ("Origin", "origin")):
-        top = [
-            (r["name"], f"{r['documents']:,}", f"{100 * r['bytes'] / total:.1f} %")
-            for r in summary[key][:10]
-        ]
-        lines += ["", *_table((title, "Documents", "Share of bytes"), top)]
-    return lines
-
-
 def _scores(scores: dict[str, Any]) -> list[str]:
     rows = [
         (
             name,
             f"{r['bits_per_byte']:.4f}",
-            f"{r['xz']:.3f}",
-            "not measured" if r["zstd"] is None else f"{r['zstd']:.3f}",
+            *(
+                [f"{100 * r['accuracy']:.1f} %"]
+                if "hidden" in r
+                else ["not measured" if r[k] is None else f"{r[k]:.3f}" for k in ("xz", "zstd")]
+            ),
             f"{r['n_bytes']:,}",
         )
         for name, r in scores["held_out"].items()
     ]
-    lines = ["Bits per byte of held-out text (less is better):", ""]
-    lines += _table(("Held out", "This model", "xz -9e", "zstd, dictionary", "Bytes"), rows)
+    hidden = any("hidden" in r for r in scores["held_out"].values())
+    what = "of what is hidden in held-out text" if hidden else "of held-out text"
+    beside = ("Right tokens",) if hidden else ("xz -9e", "zstd, dictionary")
+    lines = [f"Bits per byte {what} (less is better):", ""]
+    lines += card_data.table(("Held out", "This model", *beside, "Bytes"), rows)
     if scores["tasks"]:
         tasks = [
             (
@@ -232,17 +206,23 @@ def _scores(scores: dict[str, Any]) -> list[str]:
             )
             for name, t in scores["tasks"].items()
         ]
-        lines += ["", *_table(("Task", "Accuracy", "Chance", "Items"), tasks)]
-    return lines
-
-
-def _table(head: tuple[str, ...], rows: Sequence[Sequence[str]]) -> list[str]:
-    safe = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return [
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(row)} |" for row in safe),
+        lines += ["", *card_data.table(("Task", "Accuracy", "Chance", "Items"), tasks)]
+        if any(t["probability"] != "log-probability" for t in scores["tasks"].values()):
+            lines += ["", "Tasks are scored by pseudo-log-likelihood: each token hidden alone."]
+    suites = [
+        (
+            name.upper() if suite["complete"] else f"{name}, in part",
+            version,
+            f"{value:.4f} ± {error:.4f}",
+            f"{suite['tasks']} of {suite['of']} tasks"
+            + (", first items only" if suite["limited"] else ""),
+        )
+        for name, suite in scores.get("suites", {}).items()
+        for version, (value, error) in suite["scores"].items()
     ]
+    if suites:
+        lines += ["", *card_data.table(("Suite", "Version", "Mean", "Of"), suites)]
+    return lines
 
 
 def _averaged(recipe: Recipe) -> list[tuple[str, str]]:

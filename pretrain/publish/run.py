@@ -1,62 +1,58 @@
 """The publish stage: a folder `model/` that other people's tools load with no code of ours.
 
-model.safetensors · config.json (both dialects) · generation_config.json · tokenizer.json ·
-tokenizer_config.json · data_summary.json · verify.json · SHA256SUMS · README.md
+model.safetensors or its shards · config.json (both dialects) · generation_config.json ·
+tokenizer.json · tokenizer_config.json · chat_template.jinja · LICENSE · CITATION.cff ·
+data_summary.json · memorisation.json · README.md · SHA256SUMS; revisions/ beside it, *.gguf in it
 """
 
-import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors.torch import save_file
 
 from pretrain import store
 from pretrain.flow import Stage
-from pretrain.publish import card, hf, verify
-from pretrain.train.load import load_run
+from pretrain.model.transformer import Transformer
+from pretrain.publish import card, folder, gguf, memorisation, summary, verify
+from pretrain.recipe import Recipe
+from pretrain.tokenize.encode import Encoder
+from pretrain.train import checkpoint
+from pretrain.train.data import open_data
+from pretrain.train.load import from_tensors, load_run
+
+
+def inputs(recipe: Recipe) -> dict[str, Any]:
+    """Hashes of the files that are copied."""
+    named = (recipe.publish.license_file, recipe.publish.chat_template)
+    return {path: store.hash_file(Path(path)) for path in named if path and Path(path).is_file()}
 
 
 def run(stage: Stage) -> dict[str, Any]:
     model, encoder = load_run(stage.run_folder, weights=stage.settings.weights)
-    shape = model.shape
-    dtype = stage.settings.dtype
     length = stage.recipe.mix.sequence_length
-    pad = encoder.specials.get("<|pad|>", encoder.end_of_text)
-    pad_name = "<|pad|>" if pad != encoder.end_of_text else encoder.separator
     written = []
 
-    def output(name: str) -> Any:
+    def output(name: str) -> Path:
         written.append(name)
         return stage.output(f"model/{name}")
 
-    weights = hf.tensors(shape, model.state_dict(), getattr(torch, dtype), length)
-    with store.atomic(output("model.safetensors")) as temporary:
-        save_file({n: t.detach() for n, t in weights.items()}, temporary, {"format": "pt"})
-    config = hf.config(shape, length, encoder.end_of_text, pad, dtype)
-    store.write_json(output("config.json"), config)
-    ids = {f"{name}_token_id": config[f"{name}_token_id"] for name in ("bos", "eos", "pad")}
-    store.write_json(output("generation_config.json"), ids)
-    store.write_bytes(output("tokenizer.json"), encoder.path.read_bytes())
-    store.write_json(
-        output("tokenizer_config.json"),
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": encoder.separator,
-            "eos_token": encoder.separator,
-            "pad_token": pad_name,
-            "model_max_length": length,
-            "clean_up_tokenization_spaces": False,
-        },
-    )
-    summary = card.data_summary(stage.outputs_of("curate", "kept/*.parquet"))
-    store.write_json(output("data_summary.json"), summary)
-    folder = stage.folder / "model"
-    verified = verify.compare(folder, model, encoder, dtype)
+    def write(of: Transformer, to: Callable[[str], Path]) -> int:
+        return folder.write(of, encoder, length, stage.recipe.name, stage.settings, to)
+
+    n_parameters = write(model, output)
+    told = summary.summary(stage.outputs_of("curate", "kept/*.parquet"), stage)
+    store.write_json(output("data_summary.json"), told)
+    found = memorisation.probe(stage.run_folder, stage.recipe, model, encoder)
+    store.write_json(output("memorisation.json"), found)
+    for kind in stage.settings.gguf:
+        gguf.write(model, encoder, length, stage.recipe.name, kind, output(f"model-{kind}.gguf"))
+    target = stage.folder / "model"
+    verified = verify.compare(target, model, encoder, stage.settings.dtype)
     store.write_json(stage.output("verify.json"), verified)
-    sums = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in written]
-    store.write_bytes(output("SHA256SUMS"), "".join(sums).encode())
-    text = card.model_card(stage.run_folder, stage.recipe, shape, summary, verified)
-    store.write_bytes(folder / "README.md", text.encode())
+    n_revisions = _revisions(stage, model, encoder, write) if stage.settings.revisions else 0
+    text = card.model_card(stage.run_folder, stage.recipe, model.shape, told, verified, found)
+    store.write_bytes(target / "README.md", text.encode())
+    folder.write_sums(target)
     if verified["transformers"]:
         stage.say(
             f"loads as {verified['class']} in transformers {verified['transformers']}; largest "
@@ -64,4 +60,30 @@ def run(stage: Stage) -> dict[str, Any]:
         )
     else:
         stage.say("not verified: transformers is not installed (pip install 'pretrain[hf]')")
-    return {"files": len(written) + 1, "parameters": sum(t.numel() for t in weights.values())}
+    return {"files": len(written) + 2, "parameters": n_parameters, "revisions": n_revisions}
+
+
+def _in_revision(stage: Stage, revision: str, name: str) -> Path:
+    return stage.output(f"revisions/{revision}/{name}")
+
+
+def _revisions(
+    stage: Stage,
+    model: Transformer,
+    encoder: Encoder,
+    write: Callable[[Transformer, Callable[[str], Path]], int],
+) -> int:
+    """Every checkpoint that training kept, each a folder named as its branch would be."""
+    data = open_data(stage.run_folder, stage.recipe.train)
+    checkpoints = sorted((stage.parent("train") / "checkpoints").glob("step-*"))
+    for path in checkpoints:
+        if problem := checkpoint.damage(path):
+            stage.say(f"{path.name} is damaged ({problem}) and not published")
+            continue
+        step = checkpoint.step_of(path)
+        name = folder.revision(step, data.tokens_before(step))
+        tensors = checkpoint.load_part(path, "model")
+        write(from_tensors(model.shape, tensors, "cpu"), partial(_in_revision, stage, name))
+        folder.write_sums(stage.folder / "revisions" / name)
+        stage.output(f"revisions/{name}/SHA256SUMS")
+    return len(checkpoints)

@@ -3,16 +3,17 @@
 import re
 from dataclasses import replace
 
-import pyarrow as pa
 import pytest
 import yaml
 
-from pretrain import flow, shards, store
+from pretrain import flow, store
 from pretrain.model import count
 from pretrain.publish import card
 from pretrain.train.load import load_run
 
 from ..conftest import tiny_recipe
+
+NOTHING = {"why": "not probed here"}
 
 
 def _tables(text):
@@ -83,7 +84,7 @@ def test_the_header_is_yaml_with_the_right_types(tiny_run, text):
     recipe = flow.recorded_recipe(tiny_run)
     recipe = replace(recipe, publish=replace(recipe.publish, license="a: [b"))
     model, _ = load_run(tiny_run)
-    odd = card.model_card(tiny_run, recipe, model.shape, summary, {"transformers": None})
+    odd = card.model_card(tiny_run, recipe, model.shape, summary, {"transformers": None}, NOTHING)
     header = yaml.safe_load(odd.split("---\n")[1])
     assert header["language"] == ["no", "de"]  # a bare `no` would be False
     assert header["license"] == "a: [b"
@@ -95,7 +96,7 @@ def test_cells_cannot_break_a_table(tiny_run, tmp_path):
     summary["license"] = [{"name": "a|b\nc | d", "documents": 3, "bytes": 59_930}]
     recipe = tiny_recipe(tmp_path / "corpus")
     model, _ = load_run(tiny_run)
-    text = card.model_card(tiny_run, recipe, model.shape, summary, {"transformers": None})
+    text = card.model_card(tiny_run, recipe, model.shape, summary, {"transformers": None}, NOTHING)
     (row,) = [line for line in text.splitlines() if "a\\|b" in line]
     assert row == "| a\\|b c \\| d | 3 | 100.0 % |"
     heads = [i for i, line in enumerate(text.splitlines()) if line.startswith("|---")]
@@ -108,27 +109,6 @@ def test_cells_cannot_break_a_table(tiny_run, tmp_path):
             j += 1
 
 
-def test_the_summary_counts_by_source_language_licence_and_origin(tmp_path):
-    rows = {
-        "source": ["a", "a", "b"],
-        "language": ["en", None, "de"],
-        "license": [None, "MIT", "MIT"],
-        "path": ["/x/y/z.txt", "p", "data/books/z.txt"],
-        "url": ["https://Example.ORG/page", None, None],
-        "text": ["héé", "1234", "12345678"],
-    }
-    shards.write_table(tmp_path / "k.parquet", pa.table(rows))
-    summary = card.data_summary([tmp_path / "k.parquet"])
-
-    def table(name):
-        return [(r["name"], r["documents"], r["bytes"]) for r in summary[name]]
-
-    assert table("source") == [("a", 2, 9), ("b", 1, 8)]
-    assert table("language") == [("de", 1, 8), ("en", 1, 5), ("unknown", 1, 4)]
-    assert table("license") == [("MIT", 2, 12), ("unknown", 1, 5)]
-    assert table("origin") == [("data/books", 1, 8), ("example.org", 1, 5), ("p", 1, 4)]
-
-
 def test_the_card_says_where_the_weights_are_averaged(tmp_path):
     for how, words in (("ema", "exponential average"), ("tail", "mean over the last 20%")):
         recipe = tiny_recipe(tmp_path, "publish.weights=average", f"train.average={how}")
@@ -136,3 +116,28 @@ def test_the_card_says_where_the_weights_are_averaged(tmp_path):
         assert label == "Weights"
         assert words in text
     assert card._averaged(tiny_recipe(tmp_path)) == []
+
+
+def test_the_card_shows_domains_funnel_probes_and_how_to_cite(tiny_run, text):
+    rows = _tables(text)
+    summary = store.read_json(tiny_run / "publish" / "model" / "data_summary.json")
+    for row in summary["domains"]["rows"]:
+        assert rows[row["name"]][0] == f"{row['documents']:,}"
+    steps = store.read_json(tiny_run / "curate" / "funnel.json")["steps"]
+    for step in steps:
+        assert f"| {step['step']} | " in text
+        assert rows[step["step"]][1] == f"{step['documents_out']:,}"
+    found = store.read_json(tiny_run / "publish" / "model" / "memorisation.json")
+    assert rows["Training windows"][:2] == [
+        f"{found['trained']['windows']:,}", f"{found['trained']['verbatim']:,}",
+    ]  # fmt: skip
+    assert rows["Held-out windows"][0] == f"{found['held_out']['windows']:,}"
+    assert "`CITATION.cff`" in text
+    assert "provider not stated" in text
+
+
+def test_a_card_of_a_started_model_says_so(tiny_run, tmp_path):
+    recipe = tiny_recipe(tmp_path / "corpus")
+    begun = replace(recipe, model=replace(recipe.model, start="models/parent", config="{}"))
+    assert card._begun(begun) == "on from parent"
+    assert card._begun(recipe) == "from nothing"

@@ -23,6 +23,20 @@ def folder(tiny_run, tmp_path):
     return tmp_path / "model"
 
 
+def test_a_folder_is_checked_without_its_run(folder):
+    found = {}
+    for check in verify.checks(folder):
+        found.setdefault(check.name, []).append(check)
+    assert {n: c[0].state for n, c in found.items()} == {
+        "checksums": "ok", "tensors": "ok", "transformers": "ok", "vLLM": "note",
+    }  # fmt: skip
+    (note,) = found["vLLM"]
+    assert "16 wide" in note.detail
+    (folder / "config.json").write_bytes((folder / "config.json").read_bytes() + b" ")
+    with pytest.raises(DataError, match="checksum"):
+        list(verify.checks(folder))
+
+
 def _change(folder, change):
     weights = load_file(folder / "model.safetensors")
     change(weights)

@@ -9,6 +9,7 @@ The forecast rests on a measurement, so `plan/` is no pure function and in no ha
 """
 
 import functools
+import math
 import os
 import platform
 import textwrap
@@ -18,13 +19,17 @@ from typing import Any
 import torch
 
 from pretrain import store
+from pretrain.events import duration
 from pretrain.flow import Stage
 from pretrain.model import count
 from pretrain.model.settings import Shape
-from pretrain.parallel.world import device_of
+from pretrain.model.transformer import Transformer
 from pretrain.plan import machine
+from pretrain.ranks.world import device_of
 from pretrain.recipe import Recipe
+from pretrain.train import objectives, optimizers
 from pretrain.train.precision import product_dtype
+from pretrain.train.settings import Settings as Train
 
 # Element-wise traffic of a block, forward and backward, in passes over its tensors of that width;
 # counted by hand from the operations of model/transformer.py: estimates, no profile stands behind.
@@ -55,10 +60,12 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     for stretch in train.stretches(length):
         batch, row = stretch.windows * length, stretch.length
         micro = min(batch, max(row, train.micro_batch_tokens // row * row))
-        parts = step_parts(shape, row, micro, batch // micro, train.optimizer, dtype, device)
+        parts = step_parts(shape, row, micro, batch // micro, train, dtype, device)
         totals = {part: totals.get(part, 0) + stretch.steps * s for part, s in parts.items()}
         tokens += stretch.steps * batch
-        flops += stretch.steps * batch * count.flops_per_token(shape, row)
+        n_inputs, n_source, n_targets = objectives.sizes(row, train.objective)
+        per_row = count.flops_per_row(shape, n_inputs, n_source, n_targets)
+        flops += stretch.steps * batch // row * per_row
         largest = max(largest, micro)
     memory = count.state_bytes(shape, train.optimizer) | {
         "activations": activation_bytes(shape, largest, dtype)
@@ -94,40 +101,86 @@ def step_parts(
     length: int,
     micro: int,
     n_micro: int,
-    optimizer: str,
+    train: Train,
     dtype: torch.dtype,
     device: torch.device,
 ) -> dict[str, float]:
     """Seconds of one optimizer step by part, from what this machine does now."""
-    c, d, f = shape.head_width, shape.width, shape.hidden
-    q, kv = shape.heads * c, shape.kv_heads * c
-    rows = min(micro, 4096)
-    products = {"attention_products": [(d, q), (q, d), (d, kv), (d, kv)]}
-    products["feed_forward"] = [(d, f), (d, f), (f, d)]
-    known: dict[tuple[int, int], float] = {}
+    n_inputs, n_source, n_targets = objectives.sizes(length, train.objective)
+    n_rows = micro / length
+    memory = machine.memory_rate(micro * shape.width, device)
     seconds: dict[str, float] = {}
-    for part, sizes in products.items():
-        for size in sizes:
-            if size not in known:
-                known[size] = machine.product_seconds(rows, *size, dtype, device)
-        seconds[part] = shape.layers * micro * sum(known[size] for size in sizes)
-    seconds["head"] = micro * machine.product_seconds(rows, d, shape.vocab_size, dtype, device)
-    seconds["attention"] = (
-        shape.layers
-        * micro
-        * machine.attention_seconds(length, shape.heads, shape.kv_heads, c, dtype, device)
-    )
-    floats = shape.layers * (_PASSES_WIDTH * d + _PASSES_HIDDEN * f + _PASSES_HEADS * (q + kv))
-    floats += _PASSES_VOCABULARY * shape.vocab_size
-    memory = machine.memory_rate(micro * d, device)
-    seconds["element_wise"] = 4 * micro * floats / memory
+    stacks = [(shape, n_inputs, n_source)]
+    stacks += [(shape.encoder, n_source, 0)] if n_source else []
+    for stack, n_tokens, n_memory in stacks:
+        for part, s in stack_parts(stack, n_tokens, n_memory, micro, memory, dtype, device).items():
+            seconds[part] = seconds.get(part, 0) + n_rows * n_tokens * s
+    rows = min(micro, 4096)
+    head = machine.product_seconds(rows, shape.width, shape.vocab_size, dtype, device)
+    seconds["head"] = n_rows * n_targets * head
+    floats = _PASSES_VOCABULARY * shape.vocab_size
+    seconds["element_wise"] += n_rows * n_targets * 4 * floats / memory
     seconds = {part: n_micro * s for part, s in seconds.items()}
     # Passes over fp32 tensors: the update reads four and writes three, norm and clip take three.
     seconds["optimizer"] = 4 * 10 * count.n_parameters(shape) / memory
-    if optimizer == "muon":
-        for size in [(q, d), (d, q), (kv, d), (kv, d), (f, d), (f, d), (d, f)]:
-            seconds["optimizer"] += shape.layers * _muon_seconds(size, device)
+    with torch.device("meta"):
+        parameters = dict(Transformer(shape).named_parameters())
+        matrices = optimizers.build(parameters, train).muon.values()
+    for matrix in matrices:
+        size = (int(matrix.shape[-2]), int(matrix.shape[-1]))
+        seconds["optimizer"] += math.prod(matrix.shape[:-2]) * _muon_seconds(size, device)
     return seconds
+
+
+def stack_parts(
+    shape: Shape, length: int, n_memory: int, micro: int, memory: float, dtype: torch.dtype,
+    device: torch.device,
+) -> dict[str, float]:  # fmt: skip
+    """Seconds a token of one stack by part, forward and backward, in micro-batches.
+
+    n_memory: tokens of the encoder's states that a decoder attends to. memory: bytes a second.
+    """
+    c, d = shape.head_width, shape.width
+    q, kv = shape.heads * c, shape.kv_heads * c
+    known: dict[tuple[int, int, int], float] = {}
+
+    def product(inner: int, columns: int, rows: int = micro) -> float:
+        key = (min(max(rows, 1), 4096), inner, columns)
+        if key not in known:
+            known[key] = machine.product_seconds(*key, dtype, device)
+        return known[key]
+
+    crosses = bool(shape.encoder_layers)
+    projections = product(d, q) + product(q, d) + 2 * product(d, kv)
+    n_wide = 1 + shape.gated
+    feed_forward, floats = 0.0, 0
+    for layer in range(shape.layers + shape.ahead):
+        dense = shape.hidden
+        if shape.experts and layer >= shape.dense_layers:
+            rows = micro * shape.experts_per_token // shape.experts
+            wide, f = product(d, shape.expert_hidden, rows), shape.expert_hidden
+            narrow = product(f, d, rows)
+            feed_forward += shape.experts_per_token * (n_wide * wide + narrow)
+            floats += shape.experts_per_token * (_PASSES_HIDDEN * f + 4 * d)
+            dense = shape.shared_hidden
+        if dense:
+            feed_forward += n_wide * product(d, dense) + product(dense, d)
+        floats += _PASSES_WIDTH * d + _PASSES_HIDDEN * dense
+        floats += (1 + crosses) * _PASSES_HEADS * (q + kv)
+    heads = (shape.heads, shape.kv_heads, c, dtype, device)
+    both_ways = 1 if shape.causal else 2
+    reach = [min(length, shape.window_of(i) or length) for i in range(shape.layers + shape.ahead)]
+    attention = both_ways * sum(
+        reach.count(n) * machine.attention_seconds(n, *heads) for n in sorted(set(reach))
+    )
+    if crosses:
+        attention += 2 * shape.layers * machine.attention_seconds(n_memory, *heads)
+    return {
+        "attention_products": (shape.layers * (1 + crosses) + shape.ahead) * projections,
+        "feed_forward": feed_forward,
+        "attention": attention,
+        "element_wise": 4 * floats / memory,
+    }
 
 
 @functools.cache
@@ -139,23 +192,20 @@ def activation_bytes(shape: Shape, micro: int, dtype: torch.dtype) -> int:
     """Bytes kept for the backward pass of one micro-batch, and the loss chunk beside them.
 
     Per block and token: residual stream, normalised inputs (4 D), queries, attention's result twice
-    (3 H C), keys and values (2 K C), gate, its activation, up and their product (4 F).
+    (3 H C), keys and values (2 K C), gate, its activation, up and their product (4 F). An encoder's
+    blocks are taken as if its source were as long as the rows.
     """
     hc, kc = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    per_token = 4 * shape.width + 3 * hc + 2 * kc + 4 * shape.hidden
+    hidden = shape.hidden
+    if shape.experts:
+        hidden = shape.experts_per_token * (shape.expert_hidden + shape.width) + shape.shared_hidden
+    crosses = bool(shape.encoder_layers)
+    per_token = 4 * shape.width + (1 + crosses) * (3 * hc + 2 * kc) + 4 * hidden
     if shape.qk_norm:
         per_token += hc + kc
     itemsize = dtype.itemsize
-    return micro * (shape.layers * per_token * itemsize + 3 * 4 * shape.width) + 3 * (32 << 20)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 129_600 else f"{seconds / 86_400:.1f} days"
+    n_blocks = shape.layers + shape.ahead + shape.encoder_layers
+    return micro * (n_blocks * per_token * itemsize + 3 * 4 * shape.width) + 3 * (32 << 20)
 
 
 def render(plan: dict[str, Any]) -> str:

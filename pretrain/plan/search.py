@@ -1,0 +1,262 @@
+"""The best ways to lay a network out over boards: all that divide, timed and weighed at once.
+
+    candidates   tensor within a domain x pipeline x virtual x context x expert x shard
+                 x rows of a micro-batch x recompute; data ranks take what is left
+    dropped      what the recipe's own checks refuse (parallel/layout.py, pipeline.misfit), and
+                 what does not fit in memory (memory.py)
+    ranked       by seconds of a step (steptime.py); of equal divisions the fastest variant stands
+
+Everything is an array over candidates: 16,384 boards take about a second.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pretrain.errors import UsageError
+from pretrain.parallel.layout import Layout
+from pretrain.plan import memory, steptime
+from pretrain.plan.facts import GIB, Board
+from pretrain.plan.memory import OURS, Habits
+from pretrain.plan.network import Network
+from pretrain.plan.steptime import Layouts, Multipliers
+
+RECOMPUTE = ("none", "selective", "full")
+_MOST_MICRO_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be laid out."""
+
+    network: Network
+    board: Board
+    count: int
+    length: int
+    batch_rows: int
+    precision: str = "bf16"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layout with what it takes."""
+
+    layout: Layout
+    replicate: int
+    data: int
+    micro_rows: int
+    n_micro: int
+    seconds_by_part: dict[str, float]
+    bytes_by_part: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.seconds_by_part.values())
+
+    @property
+    def n_bytes(self) -> float:
+        return sum(self.bytes_by_part.values())
+
+    @property
+    def said(self) -> str:
+        """In a few words: `data 128 (shard 128) x tensor 8 x pipeline 16 (3 stages)`."""
+        one = self.layout
+        words = [f"replicate {self.replicate}"] if self.replicate > 1 else []
+        for name in ("shard", "context", "tensor", "pipeline", "expert"):
+            if getattr(one, name) > 1:
+                words.append(f"{name} {getattr(one, name)}")
+        if one.virtual > 1:
+            words.append(f"virtual {one.virtual}")
+        return ", ".join([*words, f"recompute {one.recompute}"])
+
+
+def best(
+    task: Task, by: Multipliers, habits: Habits = OURS, n: int = 3
+) -> tuple[list[Found], dict[str, int]]:
+    """(the fastest layouts that fit, how many candidates there were and fitted).
+
+    UsageError where nothing divides or nothing fits, with what would.
+    """
+    at = candidates(task)
+    parts = memory.bytes_by_part(task.network, task.length, at, habits)
+    room = memory.fits(parts, task.board.memory_bytes)
+    if not room.any():
+        raise UsageError(_no_room(task, at, parts))
+    some = _take(at, room)
+    found = steptime.combine(costs(task, some), by)
+    total = sum(found.values())
+    order = np.argsort(total, kind="stable")
+    chosen: dict[tuple[int, ...], int] = {}
+    for i in order:
+        key = tuple(int(x[i]) for x in (some.tensor, some.pipeline, some.context, some.shard,
+                                        some.expert))  # fmt: skip
+        chosen.setdefault(key, int(i))
+        if len(chosen) == n:
+            break
+    weights = {name: np.broadcast_to(x, room.shape)[room] for name, x in parts.items()}
+    rows = [_found(some, i, found, weights) for i in chosen.values()]
+    return rows, {"candidates": len(room), "fitting": int(room.sum())}
+
+
+def costs(task: Task, at: Layouts) -> steptime.Costs:
+    return steptime.costs(task.network, task.board, task.length, at, task.precision)
+
+
+def candidates(task: Task) -> Layouts:
+    """Every layout that divides the boards, the network and the batch. UsageError if none does."""
+    if task.count < 1 or task.batch_rows < 1:
+        raise UsageError(
+            f"{task.count} boards and {task.batch_rows} rows a step: must be 1 or more"
+        )
+    rows = list(_divisions(task))
+    if not rows:
+        raise UsageError(_nothing_divides(task))
+    columns = np.array(rows, dtype=np.int64).T
+    t, p, v, c, e, data, shard, micro, again = columns
+    return Layouts(
+        data=data, shard=np.where(shard > 1, shard * c, 1), tensor=t, pipeline=p, virtual=v,
+        context=c, expert=e, micro_rows=micro, n_micro=task.batch_rows // data // micro,
+        products_again=(again == 2) * 1.0, kernels_again=(again > 0) * 1.0,
+        regather=(p == 1) * 1,
+    )  # fmt: skip
+
+
+def _divisions(task: Task) -> Iterator[tuple[int, ...]]:
+    n, network = task.count, task.network
+    experts = max((x.experts for x, _ in network.layers), default=0)
+    domain = task.board.boards if task.board.outside_gb else n
+    for t, p in itertools.product(_divisors(min(n, domain), n), _divisors(network.depth, n)):
+        if n % (t * p) or not _heads_divide(network, t):
+            continue
+        for c in _divisors(n // (t * p), n // (t * p)):
+            if not _tokens_divide(task, t, c) or c > max(1, task.length // 2048):
+                continue
+            data = n // (t * p * c)
+            if task.batch_rows % data:
+                continue
+            own = task.batch_rows // data
+            for v, micro in itertools.product(_virtual(network.depth, p), _divisors(own, own)):
+                if micro <= _MOST_MICRO_ROWS and _schedule_fits(p, v, own // micro):
+                    for shard in _shards(data, t * c, task.board.boards):
+                        for e in _experts(experts, shard):
+                            for again in range(3):
+                                yield t, p, v, c, e, data, shard, micro, again
+
+
+def _heads_divide(network: Network, t: int) -> bool:
+    shape = network.shape
+    if shape is not None:
+        wrong = Layout(tensor=t).misfit(shape)
+        return wrong is None
+    return all(x.heads % t == 0 and x.hidden % t == 0 for x, _ in network.layers)
+
+
+def _tokens_divide(task: Task, t: int, c: int) -> bool:
+    shape = task.network.shape
+    if c > 1 and shape is not None and Layout(context=c).misfit(shape) is not None:
+        return False
+    return task.length % (2 * c if c > 1 else 1) == 0 and task.length // c % t == 0
+
+
+def _virtual(depth: int, p: int) -> list[int]:
+    return [1] if p == 1 else [v for v in range(1, 17) if p * v <= depth]
+
+
+def _schedule_fits(p: int, v: int, n_micro: int) -> bool:
+    if p == 1:
+        return True
+    return n_micro >= p if v == 1 else n_micro >= p and n_micro % p == 0
+
+
+def _shards(data: int, inner: int, boards: int) -> list[int]:
+    """None, all, one domain's, and two steps between."""
+    wanted = {1, data, max(1, boards // inner), min(data, 64), min(data, 512)}
+    return sorted(s for s in wanted if data % s == 0)
+
+
+def _experts(experts: int, shard: int) -> list[int]:
+    return [e for e in _divisors(shard, shard) if experts % e == 0] if experts else [1]
+
+
+def _divisors(most: int, n: int) -> list[int]:
+    return [d for d in range(1, min(most, n) + 1) if n % d == 0]
+
+
+def _take(at: Layouts, which: Any) -> Layouts:
+    return Layouts(**{
+        f.name: x[which] if np.ndim(x := getattr(at, f.name)) else x for f in fields(Layouts)
+    })  # fmt: skip
+
+
+def _found(at: Layouts, i: int, seconds: dict[str, Any], weights: dict[str, Any]) -> Found:
+    def number(x: Any) -> int:
+        return int(np.broadcast_to(x, np.shape(at.data))[i])
+
+    context, p, v = number(at.context), number(at.pipeline), number(at.virtual)
+    shard = max(1, number(at.shard) // context)
+    again = int(at.kernels_again[i] + at.products_again[i])
+    layout = Layout(
+        shard=shard, tensor=number(at.tensor), pipeline=p, virtual=v, context=context,
+        expert=number(at.expert), schedule="interleaved_1f1b" if v > 1 else "1f1b",
+        recompute=RECOMPUTE[again],  # type: ignore[arg-type]
+    )  # fmt: skip
+    data = number(at.data)
+    shape = np.shape(at.data)
+    return Found(
+        layout, data // shard, data, number(at.micro_rows), number(at.n_micro),
+        {k: float(np.broadcast_to(x, shape)[i]) for k, x in seconds.items()},
+        {k: float(np.broadcast_to(x, shape)[i]) for k, x in weights.items()},
+    )  # fmt: skip
+
+
+def why(winner: Found, loser: Found) -> str:
+    """What the second lost most time by, and where it gained."""
+    parts = {k: loser.seconds_by_part[k] - s for k, s in winner.seconds_by_part.items()}
+    worst = max(parts, key=lambda k: parts[k])
+    least = min(parts, key=lambda k: parts[k])
+    more = 100 * (loser.seconds / winner.seconds - 1)
+    text = f"{more:.1f} % slower: {worst} +{parts[worst]:.2f} s a step"
+    if parts[least] < -0.005 * winner.seconds:
+        text += f" ({least} {parts[least]:.2f} s)"
+    return text
+
+
+def check_product(count: int, **sizes: int) -> None:
+    """UsageError where a layout's sizes do not multiply to the boards."""
+    product = int(np.prod(list(sizes.values())))
+    if product != count:
+        told = " x ".join(f"{name} {n}" for name, n in sizes.items())
+        raise UsageError(f"{told} = {product:,} boards; must be {count:,}")
+
+
+def _nothing_divides(task: Task) -> str:
+    n, rows = task.count, task.batch_rows
+    fitting = [d for d in range(1, min(n, rows) + 1) if rows % d == 0 and n % d == 0]
+    shape = task.network.shape
+    heads = f"{shape.heads} heads over {shape.kv_heads} kv_heads, " if shape else ""
+    return (
+        f"no layout divides {n:,} boards: {rows:,} rows a step, {heads}{task.network.depth} "
+        f"layers. Data ranks could be {fitting[-1]:,} at most; a batch of a multiple of {n:,} x "
+        f"{task.length} tokens, or {2 ** (n.bit_length() - 1):,} boards, would divide"
+    )
+
+
+def _no_room(task: Task, at: Layouts, parts: dict[str, Any]) -> str:
+    total = np.broadcast_to(sum(parts.values()), np.shape(at.data))
+    i = int(np.argmin(total))
+    least = {k: float(np.broadcast_to(x, total.shape)[i]) / GIB for k, x in parts.items()}
+    largest = sorted(least, key=lambda k: -least[k])[:3]
+    told = ", ".join(f"{k} {least[k]:.1f}" for k in largest)
+    need = total[i] / GIB
+    have = memory.FULL * task.board.memory_gib
+    state = 16 * task.network.total / GIB
+    return (
+        f"{task.network.total / 1e9:.3g} B parameters fit no layout on {task.count:,} x "
+        f"{task.board.name}: the least of {total.size:,} needs {need:.1f} GiB a board, {have:.1f} "
+        f"may be used ({told}). Weights, gradients and moments alone take {state:,.0f} GiB: "
+        f"{int(np.ceil(state / (0.6 * have))):,} boards or more, boards with more memory, shorter "
+        "rows or a smaller network would make it possible"
+    )

@@ -33,16 +33,22 @@ from pretrain.report.markup import Child, Markup, element
 _GAP = 15  # pixels between labels
 _CHAR = 6.6  # pixels of a label's character, a little more than it takes
 
+_NARROW, _WIDE = 15, 30  # letters of a row's name
+
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `shape` is line, thin (raw values behind a line) or dots (points joined)."""
+    """One line: `shape` is line, thin (raw values behind a line) or dots (points joined).
+
+    errors: how far a bar reaches up and down from each point.
+    """
 
     name: str
     colour: str
     points: Sequence[Point]
     shape: str = "line"
     labelled: bool = True
+    errors: Sequence[float] = ()
 
 
 def line_chart(
@@ -56,30 +62,41 @@ def line_chart(
     below_name: str = "",
     last_x: float | None = None,
     note: Child = None,
+    x_name: str = "step",
+    levels: Sequence[tuple[str, float, str]] = (),
 ) -> Markup:
-    """Series over steps. `marks` are steps to point at (skipped ones); `below` gives a second row
-    of labels to the axis; `last_x` is where the axis ends if the series end before."""
+    """Series over steps or tokens, or over what `x_name` says, whose axis need not begin at 0.
+
+    `levels` are values across the whole width: (name, value, meaning). `marks`
+    are steps to point at (skipped ones); `below` gives a second row of labels to the axis;
+    `last_x` is where the axis ends if the series end before.
+    """
     drawn = [s for s in series if finite(y for _, y in s.points)]
     if not drawn:
         return element("p", f"{title}: no finite value was recorded.", class_="missing")
     across = [x for s in drawn for x, _ in s.points]
     high = max(across) if last_x is None else max(max(across), last_x)
-    x = Scale(min(0.0, *across), max(high, 1.0))
-    y = scale_of((v for s in drawn for _, v in s.points), zero)
+    low = min(0.0, *across) if x_name in ("step", "tokens") else min(across)
+    x = Scale(low, max(high, 1.0))
+    reached = [v for s in drawn for _, v in s.points] + [v for _, v, _ in levels]
+    reached += [v + sign * e for s in drawn for v, e in _bars(s) for sign in (-1, 1)]
+    y = scale_of(reached, zero)
     named = [s for s in drawn if s.labelled]
-    named = named if len(named) > 1 else []
-    room = 12 + _CHAR * max((len(s.name) for s in named), default=3)
+    named = named if len(named) > 1 or levels else []
+    names = [s.name for s in named] + [name for name, _, _ in levels]
+    room = 12 + _CHAR * max(map(len, names), default=3)
     plot = element(
         "svg",
-        _grid(x, y, height, below, below_name),
+        _grid(x, y, height, below, below_name, x_name),
+        [_level(value, meaning, y, height) for _, value, meaning in levels],
         [_series(s, x, y, height) for s in drawn],
-        _end_labels(named, y, height),
+        _end_labels(named, levels, y, height),
         [_mark(x.at(m), height) for m in marks],
         element("line", y1=0, y2=height, class_="cursor"),
         width="100%",
         height=height + (38 if below else 22),
         role="img",
-        aria_label=_spoken(title, drawn, unit),
+        aria_label=_spoken(title, drawn, unit, x_name),
     )
     subtitle = ", ".join(p for p in (unit, "log scale" if y.log else "") if p)
     return element(
@@ -93,7 +110,7 @@ def line_chart(
         element("div", plot, class_="plot", style=f"padding-right:{min(room, 130):.0f}px"),
         element("p", note, class_="note") if note else None,
         class_="chart",
-        data_chart=_data(drawn, x),
+        data_chart=_data(drawn, x, x_name),
     )
 
 
@@ -111,6 +128,7 @@ def dot_chart(title: str, rows: Sequence[Dots], unit: str, high: float | None = 
     values = finite(v for row in rows for v, _, _ in row.dots)
     if not values:
         return element("p", f"{title}: nothing was measured.", class_="missing")
+    values += [end for row in rows for end in row.interval or ()]
     scale = Scale(0.0, high) if high else scale_of(values, zero=True)
     pitch = 34
     height = pitch * len(rows)
@@ -128,13 +146,19 @@ def dot_chart(title: str, rows: Sequence[Dots], unit: str, high: float | None = 
     spoken = f"{title}: " + "; ".join(_spoken_row(row) for row in rows)
     plot = element("svg", parts, width="100%", height=height + 22, role="img", aria_label=spoken)
     caption = element("strong", title), element("span", unit, class_="unit")
-    body = element("div", plot, class_="plot names")
+    wide = any(len(row.name) > _NARROW for row in rows)
+    body = element("div", plot, class_="plot names wide" if wide else "plot names")
     return element("figure", element("figcaption", *caption), body, class_="chart dots")
+
+
+def _short(name: str, most: int) -> str:
+    """A name cut in its middle: names that begin alike stay apart."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
 
 
 def _dot_row(row: Dots, scale: Scale, middle: float) -> list[Child]:
     found = [(v, c, m) for v, c, m in row.dots if v is not None and math.isfinite(v)]
-    label = row.name if len(row.name) <= 15 else row.name[:14] + "…"
+    label = _short(row.name, _WIDE)
     title = element("title", row.name)
     parts: list[Child] = [
         element("text", title, label, x=0, dx=-10, y=f"{middle + 4:g}", text_anchor="end",
@@ -157,7 +181,12 @@ def _dot_row(row: Dots, scale: Scale, middle: float) -> list[Child]:
 
 
 def _grid(
-    x: Scale, y: Scale, height: int, below: Callable[[float], str] | None, below_name: str
+    x: Scale,
+    y: Scale,
+    height: int,
+    below: Callable[[float], str] | None,
+    below_name: str,
+    x_name: str,
 ) -> list[Child]:
     parts: list[Child] = []
     marks = ticks(y, max(3, height // 45))
@@ -174,7 +203,7 @@ def _grid(
             parts.append(element("text", below(mark), x=where, y=height + 33, text_anchor="middle"))
     parts.append(element("line", x1=0, x2="100%", y1=height, y2=height, class_="axis"))
     # The axis is named in the margin, where no label can stand.
-    parts.append(element("text", "step", x=0, dx=-14, y=height + 17, text_anchor="end"))
+    parts.append(element("text", x_name, x=0, dx=-14, y=height + 17, text_anchor="end"))
     if below:
         parts.append(element("text", below_name, x=0, dx=-14, y=height + 33, text_anchor="end"))
     return parts
@@ -202,22 +231,38 @@ def _series(s: Series, x: Scale, y: Scale, height: int) -> Markup:
                     class_=f"fill {s.colour}")
             for a, v in known
         ]  # fmt: skip
+    for (a, value), error in zip(s.points, s.errors, strict=False):
+        if value is not None and math.isfinite(value + error):
+            low, high = (f"{_y(y, value + e, height):.1f}" for e in (-error, error))
+            parts.append(element("line", x1=_x(x, a), x2=_x(x, a), y1=low, y2=high,
+                                 class_=f"stroke {s.colour} error"))  # fmt: skip
     return element("g", parts)
 
 
-def _end_labels(series: Sequence[Series], y: Scale, height: int) -> list[Child]:
-    ends = []
-    for s in series:
-        values = finite(v for _, v in s.points)
-        ends.append(_y(y, values[-1], height))
-    places = spread(ends, _GAP, 4, height - 4)
+def _bars(s: Series) -> list[tuple[float, float]]:
+    """(value, error) of the points that have both."""
+    pairs = zip(s.points, s.errors, strict=False)
+    return [(v, e) for (_, v), e in pairs if v is not None and math.isfinite(v + e)]
+
+
+def _level(value: float, meaning: str, y: Scale, height: int) -> Markup:
+    at = f"{_y(y, value, height):.1f}"
+    return element("line", element("title", meaning), x1=0, x2="100%", y1=at, y2=at, class_="level")
+
+
+def _end_labels(
+    series: Sequence[Series], levels: Sequence[tuple[str, float, str]], y: Scale, height: int
+) -> list[Child]:
+    # Named at the margin even where it ends early: the eye goes straight across.
+    ends = [(s.name, finite(v for _, v in s.points)[-1], s.colour, s.name) for s in series]
+    ends += [(name, value, "s0", meaning) for name, value, meaning in levels]
+    places = spread([_y(y, value, height) for _, value, _, _ in ends], _GAP, 4, height - 4)
     labels: list[Child] = []
-    for s, place in zip(series, places, strict=True):
-        # Named at the margin even where it ends early: the eye goes straight across.
-        name = s.name if len(s.name) <= 17 else s.name[:16] + "…"
+    for (full, _, colour, meaning), place in zip(ends, places, strict=True):
+        name = full if len(full) <= 17 else full[:16] + "…"
         labels.append(
-            element("text", element("title", s.name), name, x="100%", dx=8, y=f"{place:.1f}", dy=4,
-                    class_=f"label {s.colour}")
+            element("text", element("title", meaning), name, x="100%", dx=8, y=f"{place:.1f}", dy=4,
+                    class_=f"label {colour}")
         )  # fmt: skip
     return labels
 
@@ -228,7 +273,7 @@ def _mark(at: float, height: int) -> Markup:
                    y2=height, class_="skipped")  # fmt: skip
 
 
-def _spoken(title: str, series: Sequence[Series], unit: str) -> str:
+def _spoken(title: str, series: Sequence[Series], unit: str, x_name: str) -> str:
     """What a screen reader says of a chart: each line's first and last value."""
     parts = []
     for s in series:
@@ -237,24 +282,30 @@ def _spoken(title: str, series: Sequence[Series], unit: str) -> str:
         known = [(a, v) for a, v in s.points if v is not None and math.isfinite(v)]
         (a, first), (b, last) = known[0], known[-1]
         parts.append(
-            f"{s.name} from {significant(first)} at step {a:,.0f} to {significant(last)} at step "
-            f"{b:,.0f}"
+            f"{s.name} from {significant(first)} at {x_name} {_at(a)} to {significant(last)} at "
+            f"{x_name} {_at(b)}"
         )
     return f"{title}{f' ({unit})' if unit else ''}: " + "; ".join(parts)
+
+
+def _at(x: float) -> str:
+    return f"{x:,.0f}" if x == int(x) else f"{x:.4g}"
 
 
 def _spoken_row(row: Dots) -> str:
     return f"{row.name}: " + ", ".join(meaning for _, _, meaning in row.dots)
 
 
-def _data(series: Sequence[Series], x: Scale) -> str:
+def _data(series: Sequence[Series], x: Scale, x_name: str) -> str:
     """What the read-out needs; the same points as are drawn."""
     lines = []
     for s in series:
         points = [p for p in decimate(s.points) if p[1] is not None and math.isfinite(p[1])]
         xs = [int(a) if a == int(a) else a for a, _ in points]
         lines.append({"name": s.name, "x": xs, "y": [float(f"{v:.4g}") for _, v in points]})
-    return json.dumps({"low": x.low, "high": x.high, "series": lines}, separators=(",", ":"))
+    return json.dumps(
+        {"low": x.low, "high": x.high, "x": x_name, "series": lines}, separators=(",", ":")
+    )
 
 
 def _x(scale: Scale, value: float) -> str:

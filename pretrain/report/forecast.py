@@ -45,7 +45,11 @@ def measured(records: Records) -> dict[str, float]:
         "seconds": total[""],
         "training": total[""] + total["look_"] + total["save_"],
         "stages": stages,
-        "bytes": max(float(row.get("peak_bytes") or 0) for row in rows),
+        # The forecast is of the device.
+        "bytes": max(
+            float(row.get("device_peak_bytes") or row.get("peak_bytes") or 0) for row in rows
+        ),
+        "kwh": sum(float(row.get("joules") or 0) for row in rows) / 3.6e6,
     }
     return fact
 
@@ -70,8 +74,6 @@ def _comparison(records: Records, plan: dict[str, Any], fact: dict[str, float]) 
     step = sum(plan["step_seconds"].values())
     part = "" if done >= 1 or not fact else f" (of the {percent(done, 1)} done)"
     watts = records.recipe.get("plan", {}).get("watts_per_core")
-    # The forecast assumes the same power: what differs is the time it is drawn for.
-    kwh = plan["kwh"] * fact["training"] / plan["seconds"] if fact and plan["seconds"] else None
     rows = [
         _row("Parameters", plan["parameters"], trained.get("parameters"), count),
         _row("Tokens", plan["tokens"], trained.get("tokens"), count),
@@ -84,14 +86,14 @@ def _comparison(records: Records, plan: dict[str, Any], fact: dict[str, float]) 
              fact.get("training"), seconds),
         _row("Peak memory", plan["bytes"], fact.get("bytes"), n_bytes),
         _row(f"Energy of training, kWh{f', at {watts:g} W per core' if watts else ''}{part}",
-             plan["kwh"] * done, kwh, significant),
+             plan["kwh"] * done, fact.get("kwh") or None, significant),
     ]  # fmt: skip
     head = ["", "Forecast", "Fact", "Fact / forecast"]
     note = (
         "Memory: the forecast counts weights, gradients, optimizer state, activations and, on a "
         "processor, the copy that checkpoints are written from; the fact is the peak of the whole "
-        "process, Python and libraries included. Energy: the same assumed power over the forecast "
-        "and the measured time."
+        "process, Python and libraries included, or of the GPU. Energy of the fact, looks and "
+        f"saves included: {records.machine.get('energy_source', 'not recorded')}."
     )
     return element("div", table("lrrr", head, rows), element("p", note, class_="note"))
 

@@ -38,7 +38,11 @@ def sentence(records: Records) -> Markup:
     else:
         parts.append("; training has not begun.")
     overall = (records.scores or {}).get("held_out", {}).get("all")
-    if overall:
+    if overall and "hidden" in overall:
+        right = element("strong", f"{100 * overall['accuracy']:.1f} %")
+        bits = f"{overall['bits_per_byte']:.3f} bits per byte"
+        parts += [" Of hidden held-out text it tells ", right, f" of the tokens, at {bits}."]
+    elif overall:
         parts += [" On held-out text it needs ",
                   element("strong", f"{overall['bits_per_byte']:.3f} bits per byte"),
                   f"{_against(overall)}."]  # fmt: skip

@@ -10,9 +10,11 @@ from importlib import resources
 from pathlib import Path
 
 from pretrain import __version__, store
+from pretrain.report.adaptation import adaptation
 from pretrain.report.data import data
 from pretrain.report.evaluation import evaluation, passage
 from pretrain.report.forecast import forecast
+from pretrain.report.goodput import goodput
 from pretrain.report.head import head
 from pretrain.report.markup import Markup, element, join, section
 from pretrain.report.mixture import mixture
@@ -33,9 +35,11 @@ SECTIONS: tuple[tuple[str, str, Callable[[Records], Markup]], ...] = (
     ("data", "Data", data),
     ("mixture", "Mixture", mixture),
     ("training", "Training", training),
+    ("goodput", "Where the time went", goodput),
     ("samples", "Samples", samples),
     ("passage", "Token by token", passage),
     ("evaluation", "Evaluation", evaluation),
+    ("adaptation", "What pre-training is worth", adaptation),
     ("forecast", "Forecast and fact", forecast),
     ("provenance", "Provenance", provenance),
 )
@@ -56,7 +60,9 @@ def render(records: Records) -> str:
     """The page."""
     name = records.recipe.get("name") or records.folder.name
     policy = element("meta", http_equiv="Content-Security-Policy", content=_POLICY)
-    contents = [element("li", element("a", title, href=f"#{a}")) for a, title, _ in SECTIONS]
+    drawn = [(*row[:2], _drawn(*row, records)) for row in SECTIONS]
+    drawn = [row for row in drawn if row[2]]  # a section of what was not asked for is empty
+    contents = [element("li", element("a", title, href=f"#{a}")) for a, title, _ in drawn]
     top = element(
         "head",
         element("meta", charset="utf-8"),
@@ -65,14 +71,14 @@ def render(records: Records) -> str:
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", f"{name} – pretrain report"),
-        element("style", Markup(_asset("style.css"))),
+        element("style", style()),
     )
     body = element(
         "body",
         element("a", "Skip the contents", href="#main", class_="skip"),
         element("nav", element("ol", contents), aria_label="contents"),
         element("main", _drawn("head", "Head", head, records),
-                [_drawn(*row, records) for row in SECTIONS], _foot(records), id="main"),
+                [markup for *_, markup in drawn], _foot(records), id="main"),
         element("script", Markup(_asset("script.js"))),
     )  # fmt: skip
     return join([Markup("<!doctype html>\n"), element("html", top, body, lang="en")]) + "\n"
@@ -92,6 +98,11 @@ def _foot(records: Records) -> Markup:
     text = f"Drawn from the records of {len(records.manifests)} stages by pretrain "
     text += f"{__version__}. Bytes in SI units; times are wall-clock."
     return element("footer", element("p", text))
+
+
+def style() -> Markup:
+    """The style sheet, for other pages with the same tables and charts."""
+    return Markup(_asset("style.css"))
 
 
 def _asset(name: str) -> str:

@@ -35,12 +35,19 @@ class Records:
     looks: list[dict[str, Any]]  # metrics.jsonl: lines of held-out loss
     speed: list[dict[str, Any]]
     samples: list[dict[str, Any]]
+    during: list[dict[str, Any]]  # score/during.jsonl: scores of checkpoints
     n_unreadable: int
 
     def counts(self, stage: str) -> dict[str, Any]:
         """The counts of a finished stage, or nothing."""
         found: dict[str, Any] = self.manifests.get(stage, {}).get("counts", {})
         return found
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What training said of the machine it last ran on: peak, FLOP convention, energy."""
+        found = (e for e in reversed(self.events) if e.get("event") == "machine")
+        return next(found, {})
 
     @property
     def sources(self) -> list[str]:
@@ -78,7 +85,7 @@ def read(folder: Path) -> Records:
             seconds[stage] = float(timing["seconds"])
     lines: dict[str, list[Any]] = {}
     n_unreadable = 0
-    for name in ("events", "train/metrics", "train/speed", "train/samples"):
+    for name in ("events", "train/metrics", "train/speed", "train/samples", "score/during"):
         lines[name], n = _lines(folder / f"{name}.jsonl")
         n_unreadable += n
     speed = lines["train/speed"]
@@ -109,6 +116,7 @@ def read(folder: Path) -> Records:
         looks=[m for m in metrics if "bits_per_byte" in m],
         speed=speed,
         samples=lines["train/samples"],
+        during=lines["score/during"],
         n_unreadable=n_unreadable,
     )
 

@@ -27,7 +27,7 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
       const note = s.x[s.at] === step ? "" : " at " + s.x[s.at].toLocaleString("en");
       return s.name + " " + s.y[s.at].toLocaleString("en", { maximumSignificantDigits: 4 }) + note;
     });
-    readout.textContent = "step " + step.toLocaleString("en") + " · " + texts.join(" · ");
+    readout.textContent = chart.x + " " + step.toLocaleString("en") + " · " + texts.join(" · ");
     const x = 100 * (step - chart.low) / (chart.high - chart.low) + "%";
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);

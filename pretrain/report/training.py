@@ -2,15 +2,17 @@
 
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pretrain.report.axes import Point, finite, smooth
 from pretrain.report.charts import Series, line_chart
-from pretrain.report.formats import count, n_bytes, seconds, short, significant, some
+from pretrain.report.formats import count, n_bytes, percent, seconds, short, significant, some
 from pretrain.report.markup import Child, Markup, element, join, missing, section
 from pretrain.report.records import Records
 from pretrain.report.tables import table
 
+T = TypeVar("T")
+_SPACES = str.maketrans("._", "  ")
 _SHOWN_SAMPLES = 10  # per prompt
 _SHOWN_CHARS = 700
 
@@ -46,6 +48,18 @@ def training(records: Records) -> Markup:
         )
         if records.speed
         else None,
+        line_chart(
+            "Waiting for data",
+            _raw_and_smooth(_waits(records), "smoothed"),
+            "% of the step",
+            zero=True,
+            **show,
+        )
+        if records.speed
+        else None,
+        _by_position(records, show),
+        _by_group(records, show, "gradient", "Gradient norm by part", "before clipping"),
+        _by_group(records, show, "relative", "Update by part", "norm over that of the weights"),
     ]
     return section(
         "training",
@@ -59,6 +73,9 @@ def training(records: Records) -> Markup:
 def samples(records: Records) -> Markup:
     rows = records.samples
     title = "Samples on the way"
+    if not rows and "train" in records.manifests:
+        none = "None: the recipe has no prompts, or the model does not continue text."
+        return section("samples", title, element("p", none))
     if not rows:
         return section("samples", title, missing("samples", "train"))
     prompts: dict[str, list[dict[str, Any]]] = {}
@@ -107,7 +124,15 @@ def _story(records: Records, skipped: list[int], last_step: int | None) -> Marku
     if total:
         waited = sum(a for a, _ in waits if a)
         parts.append(
-            f" Of {seconds(total)} in steps, {seconds(waited)} went into waiting for data."
+            f" Of {seconds(total)} in steps, {seconds(waited)} ({percent(waited, total)}) went "
+            "into waiting for data."
+        )
+    used, machine = finite(row.get("mfu") for row in records.speed), records.machine
+    if used and machine:
+        peak_rate = significant(machine["peak_flops_per_second"] / 1e12)
+        parts.append(
+            f" The median MFU is {percent(statistics.median(used), 1)} of {peak_rate} TFLOP/s "
+            f"({machine['peak_source']}), counting {machine['convention']}."
         )
     if skipped:
         which = ", ".join(f"{s:,}" for s in skipped[:8]) + (" …" if len(skipped) > 8 else "")
@@ -161,6 +186,46 @@ def _by_source(records: Records, show: dict[str, Any]) -> Markup:
     return line_chart("Training loss by source", lines, "nats per token, smoothed", **show)
 
 
+def _by_position(records: Records, show: dict[str, Any]) -> Markup | None:
+    """Of a few groups of positions, from the row's first to its last."""
+    firsts = sorted({int(p) for row in records.steps for p in row.get("loss_by_position", {})})
+    if len(firsts) < 2:
+        return None
+    lines = []
+    for rank, first in enumerate(_evenly(firsts, 4)):
+        points = [(r["step"], r.get("loss_by_position", {}).get(str(first))) for r in records.steps]
+        name = f"from {first:,}" if rank else "first"
+        lines.append(Series(name, f"s{rank + 1}", smooth(points, _width(points))))
+    return line_chart("Loss by position in the row", lines, "nats per token, smoothed", **show)
+
+
+def _by_group(
+    records: Records, show: dict[str, Any], what: str, title: str, unit: str
+) -> Markup | None:
+    """A norm of embedding, head, and the first, middle and last block."""
+    rows = [row for row in records.steps if row.get("norms")]
+    if not rows:
+        return None
+    groups = list(rows[-1]["norms"])
+    inner = [g for g in groups if "blocks." in g]
+    chosen = [g for g in groups if g in ("embedding", "head")]
+    chosen += _evenly(inner, 5)
+    lines = [
+        Series(group.replace("blocks.", "").translate(_SPACES), f"s{rank + 1}",
+               [(row["step"], row["norms"].get(group, {}).get(what)) for row in rows])
+        for rank, group in enumerate(chosen)
+    ]  # fmt: skip
+    return line_chart(title, lines, unit, **show)
+
+
+def _waits(records: Records) -> list[Point]:
+    return [
+        (row["step"], 100 * row["data_seconds"] / row["seconds"])
+        for row in records.speed
+        if row.get("seconds") and row.get("data_seconds") is not None
+    ]
+
+
 def _raw_and_smooth(points: list[Point], name: str) -> list[Series]:
     if len(points) < 8:
         return [Series(name, "s1", points)]
@@ -179,7 +244,7 @@ def _points(rows: list[dict[str, Any]], key: str) -> list[Point]:
     return [(row["step"], row.get(key)) for row in rows]
 
 
-def _evenly(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def _evenly(rows: list[T], most: int) -> list[T]:
     """The first, the last and others at equal distances."""
     if len(rows) <= most:
         return rows

@@ -85,7 +85,7 @@ def made(**changes: Any) -> Records:
     none = dict.fromkeys((f.name for f in fields(Records)), None)
     empty: dict[str, Any] = {"folder": Path("runs/x"), "recipe": {}, "manifests": manifests}
     empty |= {"seconds": {}, "begun": frozenset(counts), "n_unreadable": 0}
-    empty |= {n: [] for n in ("events", "passages", "steps", "looks", "speed", "samples")}
+    empty |= {n: [] for n in ("events", "passages", "steps", "looks", "speed", "samples", "during")}
     return Records(**(none | empty | changes))
 
 

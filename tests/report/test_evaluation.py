@@ -58,16 +58,59 @@ def test_held_out_text_beside_compressors() -> None:
     assert "No task was scored." in page.text
 
 
+def test_contaminated_items_and_the_score_without_them() -> None:
+    some = {"items": 20, "share": 0.25, "n_gram": 13, "too_short": 7, "clean": [0.7, 0.06]}
+    tasks = {
+        "some": TASK | {"files": {"x": TASK}, "contaminated": some},
+        "all": TASK | {"files": {"x": TASK}, "contaminated": some | {"clean": None}},
+    }
+    page = drawn({}, tasks)
+    assert ["some", "20", "25.0 %", "75.0 %", "70.0 %", "± 6.0", "7"] in page.rows
+    assert ["all", "20", "25.0 %", "75.0 %", "none is clean", "", "7"] in page.rows
+    assert "share 13 words in a row" in page.text
+    assert "Contamination" not in drawn({}, {"t": TASK | {"files": {"x": TASK}}}).text
+
+
+def test_a_pseudo_log_likelihood_is_called_so() -> None:
+    row = TASK | {"files": {"x": TASK}}
+    assert "pseudo-log-likelihood" not in drawn({}, {"t": row}).text
+    pseudo = drawn({}, {"t": row | {"probability": "pseudo-log-likelihood"}})
+    assert "Scored by pseudo-log-likelihood" in pseudo.text
+
+
 def test_error_bars_and_chance() -> None:
     page = drawn({}, {"pairs": TASK | {"files": {"x": TASK, "y": TASK | {"items": 7}}}})
     (interval,) = [a for _, a in page.tags if a.get("class") == "interval"]
     assert (interval["x1"], interval["x2"]) == ("65.20%", "84.80%")  # ± 1.96 × 0.05
     (chance,) = [a for _, a in page.tags if a.get("class") == "chance"]
     assert chance["x1"] == "50.00%"
-    row = ["pairs", "75.0 %", "± 5.0", "", "50.0 %", "+25.0 (+5.0 σ)", "80", "3"]
-    assert row in page.rows
-    assert ["y", *row[1:6], "7", "3"] in page.rows
+    row = ["75.0 %", "± 5.0", "50.0 %", "+25.0 (+5.0 σ)", ""]
+    assert ["pairs", "acc", *row, "80", "3"] in page.rows
+    assert ["y", *row, "7", "3"] in page.rows
     assert "Nothing was held out" in page.text
+
+
+def test_suites_say_whether_they_are_whole_and_what_has_no_score_says_why() -> None:
+    half = {"mean": "centred", "complete": False, "limited": True, "tasks": 13, "of": 22,
+            "scores": {"v1": [0.0123, 0.0045], "v2": [-0.01, 0.005]}}  # fmt: skip
+    whole_one = {"mean": "accuracy", "complete": True, "limited": False, "tasks": 1, "of": 1,
+                 "scores": {"accuracy": [0.61, 0.002]}}  # fmt: skip
+    scores = {
+        "held_out": {},
+        "tasks": {EVIL: TASK | {"metric": "acc_tokens", "files": {"x": TASK},
+                                "scores": {"bits_per_byte": [1.25, 0.1]}}},
+        "suites": {"core": half, "blimp": whole_one},
+        "failed": {"one": EVIL},
+        "skipped": {"two": "no file matches x"},
+    }  # fmt: skip
+    page = whole(evaluation(made(scores=scores)))
+    partly = ["core, in part", "centred accuracy"]
+    assert [*partly, "v1", "0.0123", "± 0.0045", "13 of 22", "first ones"] in page.rows
+    assert [*partly, "v2", "-0.0100", "± 0.0050", "13 of 22", "first ones"] in page.rows
+    assert ["BLIMP", "accuracy", "", "0.6100", "± 0.0020", "1 of 1", "all"] in page.rows
+    assert "1.2500" in next(row for row in page.rows if row[1:2] == ["acc_tokens"])
+    assert " failed: " in page.text
+    assert " skipped: no file matches x" in page.text
 
 
 def test_what_is_not_there_yet() -> None:

@@ -20,7 +20,14 @@ PLAN = {
     "kwh": 0.5,
 }
 SPEED = [
-    {"seconds": 3.0, "data_seconds": 1.0, "look_seconds": 0.5, "save_seconds": 0, "peak_bytes": n}
+    {
+        "seconds": 3.0,
+        "data_seconds": 1.0,
+        "look_seconds": 0.5,
+        "save_seconds": 0,
+        "peak_bytes": n,
+        "joules": 63_000,
+    }
     for n in (20_000, 24_000)
 ]
 RECIPE = {"train": {"steps": 100}}
@@ -29,7 +36,10 @@ RECIPE = {"train": {"steps": 100}}
 def test_facts_are_means_and_totals() -> None:
     fact = measured(made(speed=SPEED, seconds={"collect": 4.0, "train": 7.0}))
     expected = {"steps": 2, "step": 3, "data": 1, "look": 0.5, "save": 0, "seconds": 6}
-    assert fact == pytest.approx(expected | {"training": 7, "stages": 11, "bytes": 24_000})
+    expected |= {"training": 7, "stages": 11, "bytes": 24_000, "kwh": 0.035}
+    assert fact == pytest.approx(expected)
+    on_gpu = [row | {"device_peak_bytes": 5} for row in SPEED]
+    assert measured(made(speed=on_gpu))["bytes"] == 5  # what the forecast is of
     assert measured(made()) == {}
 
 

@@ -34,8 +34,46 @@ def test_the_points_are_the_records() -> None:
     assert found[f"2 {EVIL}"]["y"] == [5.0] * 6
     assert found["5 smoothed"]["y"] == [100, 200, 300]
     assert "6 of 40 steps, 384 tokens." in page.text
-    assert "ran at 200 tokens per second. Of 6.0 s in steps, 1.5 s went into" in page.text
+    assert "ran at 200 tokens per second. Of 6.0 s in steps, 1.5 s (25.0 %) went" in page.text
+    assert found["6 smoothed"]["y"] == [25.0] * 3
     assert "No step was skipped." in page.text
+
+
+def test_parts_and_positions_are_the_records() -> None:
+    """Of 40 groups in 20 blocks five are shown, the first and the last among them."""
+    parts = [f"blocks.{i}.{part}" for i in range(20) for part in ("attention", "feed_forward")]
+    groups = {g: {"gradient": i + 1.0} for i, g in enumerate(["embedding", *parts, EVIL, "head"])}
+    groups["embedding"]["relative"] = 0.5  # the only one with weights
+    rows = steps(6)
+    for row in rows[1::2]:
+        row["norms"] = groups
+    for row in rows:
+        row["loss_by_position"] = {str(1 << k): 8.0 - k for k in range(7)}
+    machine = {"event": "machine", "peak_flops_per_second": 2e12, "peak_source": EVIL}
+    events = [machine | {"convention": "6N"}]
+    speed = [{"step": 1, "mfu": 0.25}]
+    page = whole(training(made(steps=rows, events=events, speed=speed)))
+    found = curves(page)
+    charts = {int(name.split()[0]) for name in found}
+    gradients = max(charts) - 1
+    shown = {n.split(" ", 1)[1]: s for n, s in found.items() if n.startswith(f"{gradients} ")}
+    assert next(iter(shown)) == "embedding"
+    assert set(shown) == {
+        "embedding", "head", "0 attention", "5 attention", "10 attention", "14 feed forward",
+        "19 feed forward",
+    }  # fmt: skip
+    for name, series in shown.items():
+        block, _, part = name.partition(" ")
+        group = f"blocks.{block}.{part.replace(' ', '_')}" if part else name
+        assert series["x"] == [2, 4, 6]
+        assert series["y"] == [groups[group]["gradient"]] * 3
+    assert found[f"{max(charts)} embedding"]["y"] == [0.5] * 3
+    places = {n.split(" ", 1)[1]: s["y"] for n, s in found.items() if f"{gradients - 1} " in n}
+    assert places == {n: [8.0 - k] * 6 for n, k in [
+        ("first", 0), ("from 4", 2), ("from 16", 4), ("from 64", 6)
+    ]}  # fmt: skip
+    assert "The median MFU is 25.0 % of 2.00 TFLOP/s (" in page.text
+    assert ", counting 6N." in page.text
 
 
 @pytest.mark.parametrize(("which", "said"), [([3], "1 step was"), ([3, 5], "2 steps were")])

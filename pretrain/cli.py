@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pretrain import __version__
+from pretrain import commands as about
 from pretrain.errors import PretrainError, Stopped, UsageError
+from pretrain.evaluate import options as evaluate_options
+from pretrain.evaluate import probe
+from pretrain.plan import question, simulation, subcommands
+from pretrain.publish import generation
+from pretrain.serve import run as serve
 
 if TYPE_CHECKING:
     from pretrain.recipe import Recipe
@@ -38,15 +44,22 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="pretrain",
         description="One recipe in, one base model out, every token accounted for.",
-        epilog="Exit codes: 64 usage, 65 data, 73 locked, 74 disk, 75 stopped (the same command "
-        "goes on), 78 recipe.",
+        epilog="Exit codes: 64 usage, 65 data, 69 a rank died or hangs, 73 locked, 74 disk, 75 "
+        "stopped (the same command goes on), 78 recipe.",
     )
     top.add_argument("--version", action="version", version=f"pretrain {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    stages = {"run": "all stages, from raw text to model and report", **STAGES}
+    stages = {
+        "run": "all stages, from raw text to model and report",
+        "launch": "run on several ranks, watched over and started again; or write a job file",
+        **STAGES,
+    }
     for name, meaning in stages.items():
         command = commands.add_parser(name, help=meaning, description=meaning)
-        command.add_argument("recipe", type=Path, metavar="RECIPE", help="a TOML file")
+        asks = name == "plan"  # a question about hardware needs no recipe
+        command.add_argument(
+            "recipe", type=Path, metavar="RECIPE", help="a TOML file", nargs="?" if asks else None
+        )
         command.add_argument(
             "override", nargs="*", metavar="stage.key=value", help="changes to the recipe"
         )
@@ -61,31 +74,29 @@ def parser() -> argparse.ArgumentParser:
             "--restart", action="store_true", help="start the stage (or training) anew"
         )
         command.add_argument("--quiet", action="store_true", help="errors only")
+        if name == "launch":
+            from pretrain.launch.options import add
+
+            add(command)
+        if name in ("run", "launch", "train"):
+            command.add_argument(
+                "--accept-changes", action="store_true",
+                help="go on with a half-done training although something changed; it is recorded",
+            )  # fmt: skip
+        if name == "plan":
+            question.add_to(command)
         if name == "curate":
             command.add_argument(
                 "--what-if", action="append", metavar="KEY=VALUE",
                 help="say what another setting of [curate] would keep, from stored columns",
             )  # fmt: skip
-    status = commands.add_parser("status", help="how far a run is")
-    status.add_argument("run", type=Path, metavar="RUN", help="for example runs/laptop")
-    replay = commands.add_parser("replay", help="compute a training step again, bit for bit")
-    replay.add_argument("run", type=Path, metavar="RUN")
-    replay.add_argument("--step", type=int, required=True, metavar="N", help="counted from 1")
-    generate = commands.add_parser("generate", help="text from a trained model")
-    generate.add_argument("run", type=Path, metavar="RUN", help="run folder or published model")
-    generate.add_argument("prompt", metavar="PROMPT")
-    generate.add_argument("--tokens", type=int, default=128, help="at most so many new tokens")
-    generate.add_argument("--temperature", type=float, default=0.8, help="0: the likeliest token")
-    generate.add_argument("--top-k", type=int, default=50, help="0: no limit")
-    generate.add_argument("--seed", type=int, default=0)
-    report = commands.add_parser("report", help="write report.html of a run again")
-    report.add_argument("run", type=Path, metavar="RUN")
-    audit = commands.add_parser("audit", help="count again: what went in is what came out")
-    audit.add_argument("run", type=Path, metavar="RUN")
-    trace = commands.add_parser("trace", help="the way of a document back to its bytes")
-    trace.add_argument("run", type=Path, metavar="RUN")
-    trace.add_argument("id", metavar="ID", help="a document's id, or its first digits")
-    commands.add_parser("schema", help="JSON schema of a recipe, for editors")
+    about.add_to(commands)
+    probe.add_to(commands)
+    simulation.add_to(commands)
+    generation.add_to(commands)
+    serve.add_to(commands)
+    evaluate_options.add_to(commands)
+    subcommands.add_to(commands)
     return top
 
 
@@ -108,7 +119,7 @@ def command(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The arguments; overrides may stand before and after options, which argparse alone refuses."""
     top = parser()
-    known, rest = top.parse_known_args(arguments)
+    known, rest = top.parse_known_args(subcommands.joined(arguments))
     strange = [word for word in rest if word.startswith("-") or not hasattr(known, "override")]
     if strange:
         top.error(f"unknown argument {strange[0]!r}")
@@ -118,30 +129,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
-    if arguments.command == "schema":
-        from pretrain import recipe
+    if hasattr(arguments, "call"):
+        return int(arguments.call(arguments))
+    if arguments.command == "launch":
+        from pretrain.launch.run import launch
 
-        print(json.dumps(recipe.schema(), indent=2))
-        return 0
-    if arguments.command in ("status", "audit"):
-        return (_status if arguments.command == "status" else _audit)(arguments.run)
-    if arguments.command == "trace":
-        return _trace(arguments.run, arguments.id)
-    if arguments.command == "replay":
-        return _replay(arguments.run, arguments.step)
-    if arguments.command == "generate":
-        return _generate(arguments)
-    if arguments.command == "report":
-        from pretrain.report.page import write_report
-
-        print(write_report(arguments.run))
-        return 0
+        return launch(arguments, command)
+    if arguments.command == "plan" and question.is_asked(arguments):
+        return question.command(arguments)
     return _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from pretrain import flow, recipe, store
+    from pretrain.evaluate.beside import Beside
     from pretrain.events import Log
+    from pretrain.ranks.place import place
 
     if arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; must be at least 1")
@@ -153,8 +156,8 @@ def _run(arguments: argparse.Namespace) -> int:
     run_folder = arguments.runs / loaded.name
     names = list(STAGES) if arguments.command == "run" else [arguments.command]
     world = None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from pretrain.parallel.world import from_environment
+    if place(os.environ).size > 1:
+        from pretrain.ranks.world import from_environment
 
         world = from_environment()
         if world.rank > 0:
@@ -165,9 +168,15 @@ def _run(arguments: argparse.Namespace) -> int:
     with store.locked(run_folder):
         flow.record_recipe(loaded, run_folder)
         log = Log(run_folder, arguments.quiet)
-        for name in names:
-            restart = arguments.restart and (arguments.command != "run" or name == "train")
-            flow.run_stage(name, loaded, run_folder, arguments.workers, log, restart, world)
+        with Beside(loaded.evaluate if "train" in names else None, run_folder, log) as beside:
+            for name in names:
+                trains = name == "train"
+                restart = arguments.restart and (arguments.command != "run" or trains)
+                accept = trains and arguments.accept_changes
+                flow.run_stage(name, loaded, run_folder, arguments.workers, log, restart, world,
+                               accept, beside.start if trains else None)  # fmt: skip
+                if trains:
+                    beside.no_more()
         if world:
             world.broadcast("end")
             world.close()
@@ -188,7 +197,10 @@ def _finish(run_folder: Path) -> None:
     print(summary(run_folder))
     print(f"\nmodel   {run_folder / 'publish' / 'model'}")
     print(f"report  {page}")
-    prompt = next(iter(flow.recorded_recipe(run_folder).train.prompts), "The")
+    recipe = flow.recorded_recipe(run_folder)
+    if not recipe.model.shape(0).is_decoder:
+        return
+    prompt = next(iter(recipe.train.prompts), "The")
     print(f"try     {_own_name()} generate {run_folder} {json.dumps(prompt, ensure_ascii=False)}")
 
 
@@ -219,69 +231,6 @@ def _what_if(arguments: argparse.Namespace) -> int:
     ran = flow.recorded_recipe(run_folder)
     answer = what_if.what_if(run_folder, ran.curate, loaded.curate, choice)
     print(what_if.render(answer, what_if.tokens_per_byte(run_folder)))
-    return 0
-
-
-def _audit(run_folder: Path) -> int:
-    from pretrain.errors import DataError
-    from pretrain.lineage import audit
-
-    checks = audit.audit(run_folder)
-    print(audit.render(checks))
-    return DataError.exit_code if any(check.faults for check in checks) else 0
-
-
-def _trace(run_folder: Path, identity: str) -> int:
-    from pretrain.errors import DataError
-    from pretrain.lineage import trace
-
-    faulty = False
-    for step in trace.trace(run_folder, identity):
-        print(trace.render(step), flush=True)
-        faulty = faulty or bool(step.fault)
-    return DataError.exit_code if faulty else 0
-
-
-def _status(run_folder: Path) -> int:
-    """How far each stage is, and one hash of all that equal runs must have equal."""
-    from pretrain import flow, store
-    from pretrain.train import clock
-
-    for name, state, counts in flow.status(flow.recorded_recipe(run_folder), run_folder):
-        numbers = ", ".join(
-            f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:,.4g}"
-            for key, value in counts.items()
-            if isinstance(value, int | float)
-        )
-        print(f"{name:>9}  {state:<12} {numbers}".rstrip())
-    print(clock.render(run_folder / "train" / "clock.jsonl"), end="")
-    print(f"{'tree':>9}  {store.hash_json(flow.tree_hash(run_folder))}")
-    return 0
-
-
-def _replay(run_folder: Path, step: int) -> int:
-    from pretrain.errors import DataError
-    from pretrain.events import Log
-    from pretrain.train import replay
-
-    rows = replay.replay(run_folder, step, Log())
-    print(replay.render(rows))
-    return 0 if all(a == b for _, a, b in rows) else DataError.exit_code
-
-
-def _generate(arguments: argparse.Namespace) -> int:
-    from pretrain.publish.generate import generate
-
-    for piece in generate(
-        arguments.run,
-        arguments.prompt,
-        arguments.tokens,
-        arguments.temperature,
-        arguments.top_k,
-        arguments.seed,
-    ):
-        print(piece, end="", flush=True)
-    print()
     return 0
 
 

@@ -3,6 +3,7 @@
     PretrainError                 1   anything of ours without a better name
     ├── UsageError               64   the command line
     ├── DataError                65   input data or an artefact that cannot be used
+    ├── RankError                69   one of several ranks died or hangs; the same command goes on
     ├── LockedError              73   another process holds the run
     ├── DiskError                74   disk full or not writable; what was complete stays
     ├── Stopped                  75   stopped on request; the same command goes on from here
@@ -23,6 +24,11 @@ class UsageError(PretrainError):
 
 class DataError(PretrainError):
     exit_code = 65
+
+
+class RankError(PretrainError):
+    exit_code = 69
+    ranks: tuple[int, ...] = ()  # to blame, where they are known
 
 
 class LockedError(PretrainError):

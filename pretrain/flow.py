@@ -15,7 +15,7 @@ has files of its own (CLOCK), which are no outputs and in no hash.
 import fnmatch
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from pretrain.recipe import Recipe
 from pretrain.tasks import Engine, Receipt, Task, run_tasks, valid_receipt
 
 # Files that hold times and machine facts: never hashed, different in every run. README.md is the
-# model card, which states hours and energy.
-CLOCK = ("timing.json", "speed.jsonl", "clock.jsonl", "README.md", "manifest.json")
+# model card, which states hours and energy; SHA256SUMS has its sum too.
+CLOCK = ("timing.json", "speed.jsonl", "clock.jsonl", "README.md", "SHA256SUMS", "manifest.json")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Stage:
     workers: int
     log: Log
     restart: bool = False
-    world: Any = None  # parallel.world.World where there is more than one process
+    accept_changes: bool = False  # a half-done training may go on with another recipe
+    world: Any = None  # ranks.world.World where there is more than one process
     outputs: dict[str, str | None] = field(default_factory=dict)  # name -> hash, None: not yet
     engine: Engine | None = None  # who runs the tasks; absent: processes of this machine
 
@@ -134,8 +135,13 @@ def run_stage(
     log: Log,
     restart: bool = False,
     world: Any = None,
+    accept_changes: bool = False,
+    begins: Callable[[], None] | None = None,
 ) -> bool:
-    """Run one stage if it must be run; the caller holds the lock. Returns whether it ran."""
+    """Run one stage if it must be run; the caller holds the lock. Returns whether it ran.
+
+    begins: called when it runs, before it does.
+    """
     module = importlib.import_module(f"pretrain.{name}.run")
     folder = run_folder / name
     basis = _basis(name, module, recipe, run_folder)
@@ -145,7 +151,17 @@ def run_stage(
         log.say(name, "unchanged, skipped")
         return False
     stage = Stage(
-        name, folder, run_folder, recipe, key, basis["code"], workers, log, restart, world
+        name,
+        folder,
+        run_folder,
+        recipe,
+        key,
+        basis["code"],
+        workers,
+        log,
+        restart,
+        accept_changes,
+        world,
     )
     store.sweep(folder)
     if hasattr(module, "prepare"):
@@ -153,6 +169,8 @@ def run_stage(
     store.remove(folder / "manifest.json")
     started = time.time()
     log.event("stage_start", stage=name, key=key)
+    if begins:
+        begins()
     with engines.opened(recipe.engine, workers) as stage.engine:
         counts = module.run(stage)
     outputs = {
@@ -214,8 +232,11 @@ def key_of(basis: dict[str, Any]) -> str:
 
 def _basis(name: str, module: Any, recipe: Recipe, run_folder: Path) -> dict[str, Any]:
     row = STAGES[name]
+    tables = {t: settings.resolved(getattr(recipe, t)) for t in row.tables}
+    for key in getattr(module, "FREE", ()):
+        del tables[name][key]
     return {
-        "settings": {t: settings.resolved(getattr(recipe, t)) for t in row.tables},
+        "settings": tables,
         "parents": {
             parent: _identity(run_folder, parent, patterns, name)
             for parent, patterns in row.parents.items()

@@ -12,6 +12,7 @@ names the key and the nearest known one, before any work starts. Overrides from 
 (`train.lr=3e-4`) are read as TOML values. Paths are relative to the working folder.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from pretrain import settings
 from pretrain.collect.settings import Settings as Collect
 from pretrain.curate.settings import Settings as Curate
 from pretrain.engines.settings import Settings as Engine
-from pretrain.errors import RecipeError, UsageError
+from pretrain.errors import RecipeError, UsageError, recipe_error
 from pretrain.evaluate.settings import Settings as Evaluate
 from pretrain.mix.settings import Settings as Mix
 from pretrain.model.settings import Settings as Model
@@ -71,10 +72,21 @@ class Recipe:
             if length < 1 or row % length:
                 must = f"a divisor of mix.sequence_length ({row})"
                 yield "train.sequence_lengths", f"a length is {length}", must
-        positions = self.model.shape(0).max_length
+        shape = self.model.shape(0)
+        if fault := self.train.objective.misfit(shape):
+            yield f"train.objective.{fault[0]}", *fault[1:]
+        if fault := self.train.layout.misfit(shape):
+            yield f"train.layout.{fault[0]}", *fault[1:]
+        positions = shape.max_length
         if positions and row > positions:
             what = f"'{self.model.size}' has {positions:,} learned positions"
             yield "mix.sequence_length", what, f"at most {positions} (it is {row})"
+        if self.evaluate.during and not shape.is_decoder:
+            what = f"suites are named and '{self.model.size}' predicts hidden text"
+            yield "evaluate.during", what, "empty, or a model that continues text"
+        if self.model.start and self.train.transfer != "none":
+            what = f"transfer is '{self.train.transfer}' with model.start"
+            yield "train.transfer", what, "'none': released weights are not scaled"
         if self.publish.weights == "average" and self.train.average == "none":
             what = "weights is 'average' with train.average = 'none'"
             yield "publish.weights", what, "'last', or set train.average to 'ema' or 'tail'"
@@ -94,7 +106,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     table.setdefault("name", path.stem)
     for override in overrides:
         _override(table, override)
+    _fill_start(table)
     return settings.parse(Recipe, table)
+
+
+def _fill_start(table: dict[str, Any]) -> None:
+    """What follows from the released folder that training starts from: its shape and tokenizer."""
+    model = table.get("model")
+    start = model.get("start") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(start, str) or "config" in model:
+        return
+    folder = Path(start)
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise recipe_error(
+            "model.start", f"{folder} has no readable config.json ({error})", "a released folder"
+        ) from error
+    model["config"] = json.dumps(config, sort_keys=True, ensure_ascii=False)
+    tokenize = table.setdefault("tokenize", {})
+    if isinstance(tokenize, dict):
+        tokenize.setdefault("path", str(folder / "tokenizer.json"))
 
 
 def from_resolved(table: dict[str, Any]) -> Recipe:

@@ -135,6 +135,8 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(repr(a) for a in typing.get_args(hint))}"
     return _NAMES.get(hint, "a list" if typing.get_origin(hint) is tuple else "a table")
 
 

@@ -16,7 +16,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,25 @@ def atomic(path: Path) -> Iterator[Path]:
             raise
 
 
-@contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill; on leaving without an error it becomes `path`, durably.
-
-    An older folder at `path` is replaced. Between its removal and the rename neither exists, so a
-    caller that must never lose the older one writes to a new name, as checkpoints do.
-    """
+def begin_folder(path: Path) -> Path:
+    """The temporary folder of `path`, empty: for several processes to fill."""
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
     with disk_errors(path):
         remove(temporary)
         temporary.mkdir(parents=True)
+    return temporary
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, begun: Path | None = None) -> Iterator[Path]:
+    """A temporary folder to fill; on leaving without an error it becomes `path`, durably.
+
+    An older folder at `path` is replaced. Between its removal and the rename neither exists, so a
+    caller that must never lose the older one writes to a new name, as checkpoints do.
+    begun: the temporary folder, where other processes fill it already.
+    """
+    temporary = begun or begin_folder(path)
+    with disk_errors(path):
         try:
             yield temporary
             for file in sorted(temporary.rglob("*")):
@@ -90,6 +99,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any, sort: bool = True) -> None:
     """Write JSON; with sorted keys, so that equal values give equal bytes, unless order tells."""
     write_bytes(path, json_bytes(value, sort))
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Replace a small file at once but not durably: for what no later attempt reads."""
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
+    temporary.write_bytes(json_bytes(value))
+    temporary.replace(path)
 
 
 def json_bytes(value: Any, sort: bool = True) -> bytes:
@@ -115,6 +131,16 @@ def append_line(path: Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab") as file:
             file.write(line.encode() + b"\n")
+
+
+def append_durably(path: Path, data: bytes) -> None:
+    """Append whole lines in one write and flush them to the disk."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[Any]:
@@ -148,6 +174,26 @@ def move(path: Path, target: Path) -> None:
         remove(target)
         path.replace(target)
         _flush(target.parent)
+
+
+def link_folder(source: Path, target: Path, only: Collection[str] | None = None) -> None:
+    """The same files, or `only` those, under another name, hard links where the disk has them.
+
+    Files of a run are replaced, never written into, so neither folder can change the other.
+    """
+
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        return [] if only is None else [name for name in names if name not in only]
+
+    with atomic_folder(target) as temporary:
+        shutil.copytree(source, temporary, ignore=ignore, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def sweep(folder: Path) -> int:
@@ -196,7 +242,7 @@ def locked(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except BlockingIOError:
             holder = os.read(descriptor, 4096).decode(errors="replace").strip() or "another process"
             raise LockedError(
@@ -211,6 +257,32 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the folder."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(descriptor: int, attempts: int = 5) -> None:
+    """Take the lock; `is_locked` of another process may have it for some microseconds."""
+    for left in reversed(range(attempts)):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.005)
 
 
 def _flush(path: Path) -> None:

@@ -21,16 +21,19 @@ MAY_IMPORT = {
     "curate": {"collect"},
     "tokenize": {"curate"},
     "model": set(),
-    "parallel": {"model"},
+    "ranks": set(),
+    "parallel": {"model", "ranks"},
     "mix": {"tokenize"},
-    "train": {"mix", "model", "parallel", "tokenize"},
-    "evaluate": {"train", "model", "tokenize", "parallel", "mix"},
-    "publish": {"evaluate", "train", "model", "tokenize", "parallel"},
-    "plan": {"model", "train", "parallel"},
-    "report": set(),
+    "train": {"mix", "model", "parallel", "ranks", "tokenize"},
+    "evaluate": {"train", "model", "tokenize", "parallel", "mix", "ranks", "curate"},
+    "publish": {"evaluate", "mix", "train", "model", "tokenize", "ranks"},
+    "serve": {"publish", "model", "tokenize", "train"},
+    "launch": {"train", "ranks"},
+    "plan": {"launch", "model", "train", "parallel", "ranks", "report"},
+    "report": {"train"},  # its clock
     "lineage": {"collect", "curate", "tokenize"},
 }
-TOP = {"cli", "__main__"}  # may import everything
+TOP = {"cli", "commands", "__main__"}  # may import everything
 
 
 def imported(path: Path) -> set[str]:

@@ -127,3 +127,30 @@ def test_hash_file_equals_hash_of_its_bytes(tmp_path):
     data = os.urandom(5 << 20)
     (tmp_path / "x").write_bytes(data)
     assert store.hash_file(tmp_path / "x") == store.hash_bytes(data)
+
+
+def test_replace_json_leaves_one_file(tmp_path):
+    for value in ({"a": 1}, {"a": 2}):
+        store.replace_json(tmp_path / "x.json", value)
+        assert store.read_json(tmp_path / "x.json") == value
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_linked_folder_holds_the_same_files_and_goes_its_own_way(tmp_path):
+    store.write_bytes(tmp_path / "a" / "deep" / "x", b"old")
+    store.link_folder(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b" / "deep" / "x").samefile(tmp_path / "a" / "deep" / "x")
+    store.write_bytes(tmp_path / "b" / "deep" / "x", b"new")
+    assert (tmp_path / "a" / "deep" / "x").read_bytes() == b"old"
+    store.remove(tmp_path / "a")
+    assert (tmp_path / "b" / "deep" / "x").read_bytes() == b"new"
+
+
+def test_a_folder_is_copied_where_links_are_impossible(tmp_path, monkeypatch):
+    def refused(source, target):
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", refused)
+    store.write_bytes(tmp_path / "a" / "x", b"old")
+    store.link_folder(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b" / "x").read_bytes() == b"old"

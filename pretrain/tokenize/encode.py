@@ -19,7 +19,9 @@ from pretrain.tokenize.bpe import from_text, to_text
 
 END_OF_TEXT = "<|endoftext|>"
 # Names other tokenizers give the token that separates documents.
-_SEPARATORS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
+_SEPARATORS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "[SEP]")
+# What other tokenizers call tokens of ours, by our name.
+_ROLES = {"<|mask|>": ("[MASK]", "<mask>"), "<|pad|>": ("[PAD]", "<pad>")}
 # tiktoken's regular expressions give up (a Rust panic) on a million spaces in one run.
 _LONG_SPACE = 500_000
 _LONG_SPACES = re.compile(rf"(?<!\s)\s{{{_LONG_SPACE}}}")
@@ -53,7 +55,8 @@ class Encoder:
         self.end_of_text: int = specials[separator]
         self.separator = separator
         self.engine = engine
-        to_bytes = from_text if _is_byte_level(self.file) else _piece_bytes
+        self.roles = _roles(specials)
+        to_bytes = _to_bytes_of(self.file)
         self._bytes = {i: to_bytes(text) for text, i in vocabulary.items()}
         self._bytes |= {i: name.encode() for name, i in added.items()}
 
@@ -62,7 +65,8 @@ class Encoder:
         return self._encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        return b"".join(self.token_bytes(i) for i in ids).decode("utf-8", "replace")
+        text = b"".join(self.token_bytes(i) for i in ids).decode("utf-8", "replace")
+        return text.removeprefix(" ") if _is_word_piece(self.file) else text
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for; a special token's are its name."""
@@ -89,6 +93,31 @@ def _vocabulary(file: dict[str, Any]) -> dict[str, int]:
 
 def _is_byte_level(file: dict[str, Any]) -> bool:
     return '"ByteLevel"' in json.dumps([file.get("pre_tokenizer"), file.get("decoder")])
+
+
+def _is_word_piece(file: dict[str, Any]) -> bool:
+    return bool(file["model"].get("type") == "WordPiece")
+
+
+def _roles(specials: dict[str, int]) -> dict[str, str]:
+    """Our name of a special token -> the file's name of it."""
+    found = {}
+    for role, others in _ROLES.items():
+        if name := next((n for n in (role, *others) if n in specials), None):
+            found[role] = name
+    return found
+
+
+def _to_bytes_of(file: dict[str, Any]) -> Callable[[str], bytes]:
+    """What gives the bytes of a piece as this kind of file writes it."""
+    if _is_byte_level(file):
+        return from_text
+    if _is_word_piece(file):
+        mark = file["model"].get("continuing_subword_prefix", "##")
+        return lambda piece: (
+            piece.removeprefix(mark).encode() if piece.startswith(mark) else b" " + piece.encode()
+        )
+    return _piece_bytes
 
 
 def _piece_bytes(piece: str) -> bytes:

@@ -29,8 +29,8 @@ import transformers
 
 from pretrain import flow, settings, store
 from pretrain.events import Log
-from pretrain.parallel.world import World
-from pretrain.publish import hf
+from pretrain.model import hf
+from pretrain.ranks.world import World
 from pretrain.recipe import Recipe, from_resolved
 from pretrain.tokenize.encode import Encoder
 from pretrain.train import data, loop
@@ -83,7 +83,7 @@ def theirs(run: Path, recipe: Recipe, seed: int) -> dict[str, float]:
     train = recipe.train
     encoder = Encoder(run / "tokenize" / "tokenizer.json")
     batches = data.open_data(run, train)
-    held_out = data.open_held_out(run, train.evaluate_tokens, encoder)
+    held_out = data.held_out_windows(run, train.evaluate_tokens)
     shape = recipe.model.shape(encoder.vocab_size)
     config = hf.config(shape, batches.sequence_length, 0, 0, "float32")
     transformers.set_seed(seed)
@@ -110,7 +110,7 @@ def theirs(run: Path, recipe: Recipe, seed: int) -> dict[str, float]:
         times.append(time.perf_counter() - start)
     nats, count = 0.0, 0
     with torch.inference_mode():
-        for rows in held_out.rows.values():
+        for rows in map(torch.from_numpy, held_out.values()):
             for micro in rows.split(16):
                 logits = model(micro[:, :-1], use_cache=False).logits
                 targets = micro[:, 1:].flatten()

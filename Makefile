@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow test-sweep check clean
 
 # demo installs what a run needs; test and check add the tools of development.
 .venv/.run: pyproject.toml
@@ -19,13 +19,18 @@ demo: .venv/.run
 	$(BIN)/pretrain run recipes/laptop.toml
 
 # One thread a process: two of them and what they start share the cores.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadgroup
 
 test: .venv/.dev
-	$(PYTEST) -m 'not gpu and not slow'
+	$(PYTEST) -m 'not gpu and not slow and not sweep'
 
 test-slow: .venv/.dev
 	$(PYTEST) -m 'not gpu and slow'
+
+# SIGKILL at every call that writes a file, of collect and of curate; twenty kills of each kind of
+# run: more than an hour.
+test-sweep: .venv/.dev
+	$(PYTEST) -m sweep
 
 check: .venv/.dev
 	$(BIN)/ruff check .

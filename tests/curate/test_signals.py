@@ -58,15 +58,20 @@ PIECES = [
         "y" * 999,
     ),
 ]
-hostile_texts = st.one_of(
-    st.text(max_size=200),
-    st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
-    st.tuples(  # few pieces, many times: repeated n-grams, lines and paragraphs
-        st.lists(st.sampled_from(PIECES), min_size=1, max_size=4), st.lists(st.integers(0, 3))
-    ).map(lambda t: "".join(t[0][i % len(t[0])] for i in t[1])),
-    st.tuples(st.sampled_from(PIECES), st.integers(0, 3000)).map(lambda t: t[0] * t[1])
-    .filter(lambda text: len(text) < 10_000),
-)  # fmt: skip
+
+
+def hostile_texts(longest):
+    """The reference takes up to 33 ms for 1,500 characters, 330 for 10,000."""
+    return st.one_of(
+        st.text(max_size=200),
+        st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+        st.tuples(  # few pieces, many times: repeated n-grams, lines and paragraphs
+            st.lists(st.sampled_from(PIECES), min_size=1, max_size=4), st.lists(st.integers(0, 3))
+        ).map(lambda t: "".join(t[0][i % len(t[0])] for i in t[1])),
+        st.tuples(st.sampled_from(PIECES), st.integers(0, 3000)).map(
+            lambda t: t[0] * min(t[1], longest // len(t[0]))
+        ),
+    )
 
 
 def measured(texts):
@@ -81,14 +86,14 @@ def assert_equal_to_reference(texts):
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(hostile_texts, min_size=1, max_size=6))
+@given(st.lists(hostile_texts(1500), min_size=1, max_size=6))
 def test_hostile_texts_as_the_reference(texts):
     assert_equal_to_reference(texts)
 
 
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(hostile_texts, min_size=1, max_size=6))
+@given(st.lists(hostile_texts(10_000), min_size=1, max_size=6))
 def test_many_hostile_texts_as_the_reference(texts):
     assert_equal_to_reference(texts)
 

@@ -146,8 +146,9 @@ LAYOUTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.multi
-@pytest.mark.parametrize("n", [1, pytest.param(len(LAYOUTS), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [1, len(LAYOUTS)])
 def test_killed_and_gone_on_with_in_another_layout(tiny_run, tmp_path, n):
     """4 ranks, in a pipeline (then in shards), killed; 1 to the end: as one all along."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -30,11 +30,15 @@ CHOICES = {
     "doc_to_choice": "{{choices}}", "doc_to_target": "gold",
 }  # fmt: skip
 ACCURACY = {"metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}]}
+HELLASWAG = "hellaswag/hellaswag_val.jsonl.gz"
+ARC_EASY = "llm-foundry/world_knowledge/arc_easy.jsonl.gz"
 PIQA = "llm-foundry/commonsense_reasoning/piqa.jsonl.gz"
 # name: file, settings of the YAML task, solved examples (always the first of the file)
 TASKS: dict[str, tuple[str, dict[str, Any], int]] = {
-    "hellaswag": ("hellaswag/hellaswag_val.jsonl.gz", CHOICES | ACCURACY, 0),
-    "arc_easy": ("llm-foundry/world_knowledge/arc_easy.jsonl.gz", CHOICES | ACCURACY, 0),
+    "hellaswag": (HELLASWAG, CHOICES | ACCURACY, 0),
+    "hellaswag, 5 shots": (HELLASWAG, CHOICES | ACCURACY, 5),
+    "arc_easy": (ARC_EASY, CHOICES | ACCURACY, 0),
+    "arc_easy, 10 shots": (ARC_EASY, CHOICES | ACCURACY, 10),  # as CORE asks it
     "arc_challenge": ("llm-foundry/world_knowledge/arc_challenge.jsonl.gz", CHOICES | ACCURACY, 0),
     "piqa": (PIQA, CHOICES | ACCURACY, 0),
     "piqa, 3 shots": (PIQA, CHOICES | ACCURACY, 3),

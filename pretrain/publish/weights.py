@@ -44,6 +44,8 @@ def write(
         file = file if len(files) > 1 else "model.safetensors"
         with store.atomic(output(file)) as temporary:
             save_file({name: make[name]() for name in names}, temporary, {"format": "pt"})
+            # safetensors leaves it to its owner alone; who may read the folder may read the model.
+            temporary.chmod(temporary.parent.stat().st_mode & 0o666)
         where |= dict.fromkeys(names, file)
     if len(files) > 1:
         total = {

@@ -41,6 +41,8 @@ def test_one_file_or_many_hold_the_same(tmp_path):
         )
         assert n == sum(p.numel() for p in model.parameters())
         files = sorted(folder.glob("*.safetensors"))
+        readers = folder.stat().st_mode & 0o666
+        assert all(path.stat().st_mode & 0o777 == readers for path in files)
         found = {}
         for path in files:
             part = load_file(path)

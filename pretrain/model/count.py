@@ -9,7 +9,8 @@ activations and the optimizer are left out, as in every convention below:
     causal     half of all pairs where nothing else limits them (what a causal kernel computes)
 
 `flops_per_row` is matmul + causal attention of what a row goes through: the head only at targets,
-an encoder over its source. An MFU without its convention means little: print CONVENTION beside it.
+an encoder over its source. An MFU without its convention means little: print NAME or CONVENTION
+beside it (L layers, d = heads · head width, S tokens of a row).
 """
 
 from dataclasses import replace
@@ -18,7 +19,8 @@ from itertools import pairwise
 from pretrain.model.attention import RELATIVE_BUCKETS
 from pretrain.model.settings import Shape
 
-CONVENTION = "6N + 6·L·H·C·T per token: matrix products with head, causal attention"
+NAME = "6N + 6LdS"
+CONVENTION = f"{NAME} per token: matrix products with head, causal attention"
 
 
 def parameters(shape: Shape) -> dict[str, int]:
@@ -82,7 +84,8 @@ def conventions(shape: Shape, length: int) -> dict[str, float]:
 
     6N: all parameters. 6N + 12LdS: with attention to every position (Chowdhery et al. 2022, PaLM,
     appendix B; llm-foundry). causal: half of those pairs, the embedding's look-up left out
-    (Megatron-Bridge). ours: CONVENTION, with windows and of experts those that a token uses.
+    (Megatron-Bridge). NAME: ours, CONVENTION, with windows. Of experts those that a token uses; an
+    encoder's source is taken as long as the row.
     """
     n, lookup = n_parameters(shape), shape.vocab_size * shape.width
     unused = sum(
@@ -90,13 +93,16 @@ def conventions(shape: Shape, length: int) -> dict[str, float]:
         for layer in range(shape.layers) if _has_experts(shape, layer)
     )  # fmt: skip
     n -= unused
-    pairs = 12 * shape.layers * shape.heads * shape.head_width * length
+    pairs = 12 * length * sum(
+        (1 + crosses) * stack.layers * stack.heads * stack.head_width
+        for stack, crosses in _stacks(shape)
+    )  # fmt: skip
     without = n if shape.tied else n - lookup
     return {
         "6N": 6.0 * n,
         "6N + 12LdS": 6.0 * n + pairs,
         "causal, without embedding": 6.0 * without + pairs / 2,
-        "ours": float(flops_per_token(shape, length)),
+        NAME: float(flops_per_token(shape, length)),
     }
 
 

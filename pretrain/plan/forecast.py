@@ -15,6 +15,7 @@ them, and the distance is said.
 from dataclasses import dataclass
 from typing import Any
 
+from pretrain.model import count
 from pretrain.train.hardware import SHEETS
 
 
@@ -73,7 +74,7 @@ def step_seconds(found: dict[str, Any], links: Links = H100) -> dict[str, Any]:
         "pipeline": inner - computing - open_, "shards": shown,
     }  # fmt: skip
     lines = [
-        f"forecast on {links.board}: {seconds:.2f} s a step, MFU {100 * mfu:.1f} %, "
+        f"forecast on {links.board}: {seconds:.2f} s a step, MFU {100 * mfu:.1f} % ({count.NAME}), "
         f"{found['tokens_per_step'] / seconds:,.0f} tokens/s",
         "  " + ", ".join(f"{name} {s:.2f} s" for name, s in parts.items()),
         f"  products at {100 * links.share:.0f} % of {peak / 1e12:,.1f} TFLOP/s, nothing fitted; "

@@ -24,6 +24,16 @@ class Scale:
         return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
+def across(scale: Scale, value: float) -> str:
+    """Where a value lies on an axis across, in percent of the plot."""
+    return f"{100 * scale.at(value):.2f}%"
+
+
+def down(scale: Scale, value: float, height: int) -> float:
+    """Where it lies on an axis upwards, in pixels from the top."""
+    return height * (1 - scale.at(value))
+
+
 def finite(values: Iterable[float | None]) -> list[float]:
     return [v for v in values if v is not None and math.isfinite(v)]
 
@@ -73,7 +83,9 @@ def tick_labels(values: Sequence[float]) -> list[str]:
         return [significant(v) for v in values]
     step = min(abs(b - a) for a, b in itertools.pairwise(values))
     top = max(abs(v) for v in values)
-    for unit, name in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+    if top >= 1e15:
+        return ["0" if v == 0 else significant(v, 1).removeprefix("1×") for v in values]
+    for unit, name in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
         if top >= 10 * unit or (top >= unit > 1e3):
             return ["0" if v == 0 else f"{v / unit:.10g}{name}" for v in values]
     if top < 1e-3:

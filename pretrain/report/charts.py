@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pretrain.report.axes import (
     Point,
     Scale,
+    across,
     decimate,
+    down,
     finite,
     scale_of,
     spread,
@@ -33,14 +35,12 @@ from pretrain.report.markup import Child, Markup, element
 _GAP = 15  # pixels between labels
 _CHAR = 6.6  # pixels of a label's character, a little more than it takes
 
-_NARROW, _WIDE = 15, 30  # letters of a row's name
-
 
 @dataclass(frozen=True)
 class Series:
     """One line: `shape` is line, thin (raw values behind a line) or dots (points joined).
 
-    errors: how far a bar reaches up and down from each point.
+    intervals: (low, high) of each point, a band behind a line and bars through dots.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Series:
     points: Sequence[Point]
     shape: str = "line"
     labelled: bool = True
-    errors: Sequence[float] = ()
+    intervals: Sequence[tuple[float, float]] = ()
 
 
 def line_chart(
@@ -64,6 +64,7 @@ def line_chart(
     note: Child = None,
     x_name: str = "step",
     levels: Sequence[tuple[str, float, str]] = (),
+    log_x: bool = False,
 ) -> Markup:
     """Series over steps or tokens, or over what `x_name` says, whose axis need not begin at 0.
 
@@ -74,12 +75,12 @@ def line_chart(
     drawn = [s for s in series if finite(y for _, y in s.points)]
     if not drawn:
         return element("p", f"{title}: no finite value was recorded.", class_="missing")
-    across = [x for s in drawn for x, _ in s.points]
-    high = max(across) if last_x is None else max(max(across), last_x)
-    low = min(0.0, *across) if x_name in ("step", "tokens") else min(across)
-    x = Scale(low, max(high, 1.0))
+    xs = [x for s in drawn for x, _ in s.points]
+    high = max(xs) if last_x is None else max(max(xs), last_x)
+    low = min(0.0, *xs) if x_name in ("step", "tokens") else min(xs)
+    x = Scale(low, max(high, 1.0), log=log_x)
     reached = [v for s in drawn for _, v in s.points] + [v for _, v, _ in levels]
-    reached += [v + sign * e for s in drawn for v, e in _bars(s) for sign in (-1, 1)]
+    reached += [end for s in drawn for ends in s.intervals for end in ends]
     y = scale_of(reached, zero)
     named = [s for s in drawn if s.labelled]
     named = named if len(named) > 1 or levels else []
@@ -87,7 +88,7 @@ def line_chart(
     room = 12 + _CHAR * max(map(len, names), default=3)
     plot = element(
         "svg",
-        _grid(x, y, height, below, below_name, x_name),
+        grid(x, y, height, below, below_name, x_name),
         [_level(value, meaning, y, height) for _, value, meaning in levels],
         [_series(s, x, y, height) for s in drawn],
         _end_labels(named, levels, y, height),
@@ -114,73 +115,7 @@ def line_chart(
     )
 
 
-@dataclass(frozen=True)
-class Dots:
-    """One row of a dot chart: (value, shape class, meaning) and an optional interval."""
-
-    name: str
-    dots: Sequence[tuple[float | None, str, str]]
-    interval: tuple[float, float] | None = None
-
-
-def dot_chart(title: str, rows: Sequence[Dots], unit: str, high: float | None = None) -> Markup:
-    """Rows of dots on one axis from 0, joined by a thin line; shapes are told by a key beside."""
-    values = finite(v for row in rows for v, _, _ in row.dots)
-    if not values:
-        return element("p", f"{title}: nothing was measured.", class_="missing")
-    values += [end for row in rows for end in row.interval or ()]
-    scale = Scale(0.0, high) if high else scale_of(values, zero=True)
-    pitch = 34
-    height = pitch * len(rows)
-    marks = ticks(scale)
-    parts: list[Child] = [
-        (
-            element("line", x1=_x(scale, m), x2=_x(scale, m), y1=0, y2=height, class_="grid"),
-            element("text", label, x=_x(scale, m), y=height + 16, text_anchor="middle"),
-        )
-        for m, label in zip(marks, tick_labels(marks), strict=True)
-    ]
-    for i, row in enumerate(rows):
-        middle = pitch * i + pitch / 2
-        parts.append(_dot_row(row, scale, middle))
-    spoken = f"{title}: " + "; ".join(_spoken_row(row) for row in rows)
-    plot = element("svg", parts, width="100%", height=height + 22, role="img", aria_label=spoken)
-    caption = element("strong", title), element("span", unit, class_="unit")
-    wide = any(len(row.name) > _NARROW for row in rows)
-    body = element("div", plot, class_="plot names wide" if wide else "plot names")
-    return element("figure", element("figcaption", *caption), body, class_="chart dots")
-
-
-def _short(name: str, most: int) -> str:
-    """A name cut in its middle: names that begin alike stay apart."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
-
-
-def _dot_row(row: Dots, scale: Scale, middle: float) -> list[Child]:
-    found = [(v, c, m) for v, c, m in row.dots if v is not None and math.isfinite(v)]
-    label = _short(row.name, _WIDE)
-    title = element("title", row.name)
-    parts: list[Child] = [
-        element("text", title, label, x=0, dx=-10, y=f"{middle + 4:g}", text_anchor="end",
-                class_="row"),
-    ]  # fmt: skip
-    ends = row.interval or (min((v for v, _, _ in found), default=0.0),
-                            max((v for v, _, _ in found), default=0.0))  # fmt: skip
-    parts.append(
-        element("line", x1=_x(scale, ends[0]), x2=_x(scale, ends[1]), y1=f"{middle:g}",
-                y2=f"{middle:g}", class_="interval" if row.interval else "joint")
-    )  # fmt: skip
-    for value, colour, meaning in found:
-        where, title = _x(scale, value), element("title", meaning)
-        if colour == "chance":
-            parts.append(element("line", title, x1=where, x2=where, y1=f"{middle - 9:g}",
-                                 y2=f"{middle + 9:g}", class_="chance"))  # fmt: skip
-        else:
-            parts.append(element("circle", title, cx=where, cy=f"{middle:g}", r=5.5, class_=colour))
-    return parts
-
-
-def _grid(
+def grid(
     x: Scale,
     y: Scale,
     height: int,
@@ -191,12 +126,12 @@ def _grid(
     parts: list[Child] = []
     marks = ticks(y, max(3, height // 45))
     for mark, label in zip(marks, tick_labels(marks), strict=True):
-        at = f"{_y(y, mark, height):.1f}"
+        at = f"{down(y, mark, height):.1f}"
         parts.append(element("line", x1=0, x2="100%", y1=at, y2=at, class_="grid"))
         parts.append(element("text", label, x=0, dx=-8, y=at, dy=4, text_anchor="end"))
     marks = ticks(x, 5)
     for mark, label in zip(marks, tick_labels(marks), strict=True):
-        where = _x(x, mark)
+        where = across(x, mark)
         parts.append(element("line", x1=where, x2=where, y1=height, y2=height + 4, class_="tick"))
         parts.append(element("text", label, x=where, y=height + 17, text_anchor="middle"))
         if below:
@@ -216,37 +151,47 @@ def _series(s: Series, x: Scale, y: Scale, height: int) -> Markup:
         if value is None or not math.isfinite(value):
             pen = False
             continue
-        d.append(f"{'L' if pen else 'M'}{1000 * x.at(at):.1f} {_y(y, value, height):.1f}")
+        d.append(f"{'L' if pen else 'M'}{1000 * x.at(at):.1f} {down(y, value, height):.1f}")
         pen = True
     path = element("path", d=" ".join(d), class_=f"stroke {s.shape} {s.colour}",
                    vector_effect="non-scaling-stroke")  # fmt: skip
+    is_band = bool(s.intervals) and s.shape == "line"  # else bars
+    band = _band(s, x, y, height) if is_band else None
     parts: list[Child] = [
-        element("svg", path, viewBox=f"0 0 1000 {height}", width="100%", height=height,
+        element("svg", band, path, viewBox=f"0 0 1000 {height}", width="100%", height=height,
                 preserveAspectRatio="none")
     ]  # fmt: skip
     known = [(a, v) for a, v in points if v is not None and math.isfinite(v)]
     if (s.shape == "dots" and len(known) <= 40) or len(known) == 1:
         parts += [
-            element("circle", cx=f"{100 * x.at(a):.2f}%", cy=f"{_y(y, v, height):.1f}", r=3.2,
+            element("circle", cx=f"{100 * x.at(a):.2f}%", cy=f"{down(y, v, height):.1f}", r=3.2,
                     class_=f"fill {s.colour}")
             for a, v in known
         ]  # fmt: skip
-    for (a, value), error in zip(s.points, s.errors, strict=False):
-        if value is not None and math.isfinite(value + error):
-            low, high = (f"{_y(y, value + e, height):.1f}" for e in (-error, error))
-            parts.append(element("line", x1=_x(x, a), x2=_x(x, a), y1=low, y2=high,
-                                 class_=f"stroke {s.colour} error"))  # fmt: skip
+    if s.intervals and not is_band:
+        parts += _bars(s, x, y, height)
     return element("g", parts)
 
 
-def _bars(s: Series) -> list[tuple[float, float]]:
-    """(value, error) of the points that have both."""
-    pairs = zip(s.points, s.errors, strict=False)
-    return [(v, e) for (_, v), e in pairs if v is not None and math.isfinite(v + e)]
+def _band(s: Series, x: Scale, y: Scale, height: int) -> Child:
+    """The area between the ends of a line's intervals."""
+    ends = [(at, pair) for (at, _), pair in zip(s.points, s.intervals, strict=True)]
+    edge = [(at, low) for at, (low, _) in ends] + [(at, high) for at, (_, high) in reversed(ends)]
+    d = " L".join(f"{1000 * x.at(at):.1f} {down(y, v, height):.1f}" for at, v in edge)
+    return element("path", d=f"M{d}Z", class_=f"fill band {s.colour}")
+
+
+def _bars(s: Series, x: Scale, y: Scale, height: int) -> list[Child]:
+    return [
+        element("line", x1=across(x, at), x2=across(x, at), y1=f"{down(y, low, height):.1f}",
+                y2=f"{down(y, high, height):.1f}", class_=f"stroke {s.colour} error")
+        for (at, _), (low, high) in zip(s.points, s.intervals, strict=True)
+        if math.isfinite(low + high)
+    ]  # fmt: skip
 
 
 def _level(value: float, meaning: str, y: Scale, height: int) -> Markup:
-    at = f"{_y(y, value, height):.1f}"
+    at = f"{down(y, value, height):.1f}"
     return element("line", element("title", meaning), x1=0, x2="100%", y1=at, y2=at, class_="level")
 
 
@@ -256,7 +201,7 @@ def _end_labels(
     # Named at the margin even where it ends early: the eye goes straight across.
     ends = [(s.name, finite(v for _, v in s.points)[-1], s.colour, s.name) for s in series]
     ends += [(name, value, "s0", meaning) for name, value, meaning in levels]
-    places = spread([_y(y, value, height) for _, value, _, _ in ends], _GAP, 4, height - 4)
+    places = spread([down(y, value, height) for _, value, _, _ in ends], _GAP, 4, height - 4)
     labels: list[Child] = []
     for (full, _, colour, meaning), place in zip(ends, places, strict=True):
         name = full if len(full) <= 17 else full[:16] + "…"
@@ -292,25 +237,15 @@ def _at(x: float) -> str:
     return f"{x:,.0f}" if x == int(x) else f"{x:.4g}"
 
 
-def _spoken_row(row: Dots) -> str:
-    return f"{row.name}: " + ", ".join(meaning for _, _, meaning in row.dots)
-
-
 def _data(series: Sequence[Series], x: Scale, x_name: str) -> str:
     """What the read-out needs; the same points as are drawn."""
     lines = []
     for s in series:
         points = [p for p in decimate(s.points) if p[1] is not None and math.isfinite(p[1])]
         xs = [int(a) if a == int(a) else a for a, _ in points]
-        lines.append({"name": s.name, "x": xs, "y": [float(f"{v:.4g}") for _, v in points]})
-    return json.dumps(
-        {"low": x.low, "high": x.high, "x": x_name, "series": lines}, separators=(",", ":")
-    )
-
-
-def _x(scale: Scale, value: float) -> str:
-    return f"{100 * scale.at(value):.2f}%"
-
-
-def _y(scale: Scale, value: float, height: int) -> float:
-    return height * (1 - scale.at(value))
+        line = {"name": s.name, "x": xs, "y": [float(f"{v:.4g}") for _, v in points]}
+        if s.intervals and len(points) == len(s.intervals):
+            line["ends"] = [[float(f"{v:.4g}") for v in ends] for ends in s.intervals]
+        lines.append(line)
+    data = {"low": x.low, "high": x.high, "log": x.log, "x": x_name, "series": lines}
+    return json.dumps(data, separators=(",", ":"))

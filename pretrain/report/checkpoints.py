@@ -66,7 +66,7 @@ def _chart(name: str, rows: list[Line], published: dict[str, Any], last_tokens: 
         "s1",
         [(tokens, value) for tokens, value, _ in found],
         "dots",
-        errors=[1.96 * error for *_, error in found],
+        intervals=[(value - 1.96 * error, value + 1.96 * error) for _, value, error in found],
     )
     levels = [
         (model, figures[name], f"{model} {figures[name]:g} ({figures['source']})")

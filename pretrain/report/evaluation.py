@@ -4,8 +4,8 @@ import itertools
 import math
 from typing import Any
 
-from pretrain.report.charts import Dots, dot_chart
 from pretrain.report.checkpoints import over_tokens
+from pretrain.report.dots import Dots, dot_chart
 from pretrain.report.formats import count, known, percent, significant, some
 from pretrain.report.markup import Child, Markup, details, element, missing, section
 from pretrain.report.parts import parts

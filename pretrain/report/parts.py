@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pretrain.report.charts import Dots, dot_chart
+from pretrain.report.dots import Dots, dot_chart
 from pretrain.report.formats import count, significant
 from pretrain.report.markup import Child, details, element
 from pretrain.report.tables import table

@@ -10,8 +10,16 @@ function nearest(xs, x) {
   return Math.abs(xs[low] - x) <= Math.abs(xs[high] - x) ? low : high;
 }
 
+function figures(value, most) {
+  if (value >= 1e15) return value.toExponential(2).replace("e+", "×10^");
+  return value.toLocaleString("en", most ? { maximumSignificantDigits: most } : {});
+}
+
 for (const figure of document.querySelectorAll("figure[data-chart]")) {
   const chart = JSON.parse(figure.dataset.chart);
+  const scale = chart.log ? Math.log : (value) => value;
+  const low = scale(chart.low), high = scale(chart.high);
+  const series = chart.series.map((s) => ({ ...s, places: s.x.map(scale) }));
   const svg = figure.querySelector(".plot > svg");
   const cursor = svg.querySelector(".cursor");
   const readout = figure.querySelector(".readout");
@@ -19,16 +27,18 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    const wanted = chart.low + share * (chart.high - chart.low);
-    const lines = chart.series.map((s) => ({ ...s, at: nearest(s.x, wanted) }));
-    const step = lines.map((s) => s.x[s.at])
+    const wanted = low + share * (high - low);
+    const lines = series.map((s) => ({ ...s, at: nearest(s.places, wanted) }));
+    const place = lines.map((s) => s.places[s.at])
       .reduce((a, b) => (Math.abs(b - wanted) < Math.abs(a - wanted) ? b : a));
     const texts = lines.map((s) => {
-      const note = s.x[s.at] === step ? "" : " at " + s.x[s.at].toLocaleString("en");
-      return s.name + " " + s.y[s.at].toLocaleString("en", { maximumSignificantDigits: 4 }) + note;
+      const ends = s.ends && s.ends[s.at].map((v) => figures(v, 4)).join(" to ");
+      const note = s.places[s.at] === place ? "" : " at " + figures(s.x[s.at]);
+      return s.name + " " + figures(s.y[s.at], 4) + (ends ? ` (${ends})` : "") + note;
     });
-    readout.textContent = chart.x + " " + step.toLocaleString("en") + " · " + texts.join(" · ");
-    const x = 100 * (step - chart.low) / (chart.high - chart.low) + "%";
+    const chosen = lines.find((s) => s.places[s.at] === place);
+    readout.textContent = chart.x + " " + figures(chosen.x[chosen.at]) + " · " + texts.join(" · ");
+    const x = 100 * (place - low) / (high - low) + "%";
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     cursor.classList.add("on");

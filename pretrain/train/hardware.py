@@ -134,6 +134,7 @@ class Meter:
             peak_flops_per_second=round(self.peak),
             peak_source=peak.source,
             convention=count.CONVENTION,
+            convention_name=count.NAME,
             energy_source=self.energy.source,
         )
         log.say(
@@ -148,9 +149,9 @@ class Meter:
         return round(share, 5) if share <= 1 else None
 
     def note(self, flops_per_second: float) -> str:
-        """For the live line."""
+        """For the live line, with the convention's name."""
         mfu = self.mfu(flops_per_second)
-        return "MFU n/a" if mfu is None else f"MFU {100 * mfu:.1f} %"
+        return "MFU n/a" if mfu is None else f"MFU {100 * mfu:.1f} % ({count.NAME})"
 
     def line(self, flops_per_second: float) -> dict[str, Any]:
         """MFU, memory now and at most, and joules since the line before."""

@@ -149,4 +149,4 @@ def test_conventions_are_the_published_formulas():
         assert found["6N"] == 6 * n
         assert found["6N + 12LdS"] == 6 * n + 12 * shape.layers * shape.width * 8192
         assert found["causal, without embedding"] == pytest.approx(flops, rel=1e-3)
-        assert found["ours"] == count.flops_per_token(shape, 8192)
+        assert found[count.NAME] == count.flops_per_token(shape, 8192)

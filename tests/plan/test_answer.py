@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pretrain.errors import UsageError
+from pretrain.model import count
 from pretrain.plan import answer
 from pretrain.plan.question import Question
 
@@ -22,8 +23,13 @@ def test_the_answer_is_whole_and_plain(found):
     assert told["parameters"] == pytest.approx(8e9, rel=0.05)
     assert told["loss"]["low"] < told["loss"]["loss"] < told["loss"]["high"]
     assert len(told["layouts"]) == 3
-    assert set(told["mfu"]) == {"6N", "6N + 12LdS", "causal, without embedding", "ours"}
-    assert 0.15 < told["mfu"]["ours"] < 0.7
+    assert set(told["mfu"]) == {"6N", "6N + 12LdS", "causal, without embedding", count.NAME}
+    assert 0.15 < told["mfu"][count.NAME] < 0.7
+    per_token = told["conventions"]
+    assert told["flops"] == pytest.approx(told["tokens"] * per_token[count.NAME])
+    assert {k: m / told["mfu"]["6N"] for k, m in told["mfu"].items()} == pytest.approx(
+        {k: n / per_token["6N"] for k, n in per_token.items()}
+    )
     assert len(told["sensitivities"]) == 5
     days = told["time"]["billed_hours"][1] / 24
     assert told["board_hours"][1] == pytest.approx(64 * 24 * days)

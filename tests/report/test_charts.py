@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pretrain.report.charts import Dots, Series, dot_chart, line_chart
+from pretrain.report.charts import Series, line_chart
 from tests.report.conftest import Page
 
 NAN, INF = float("nan"), float("inf")
@@ -55,25 +55,3 @@ def test_the_last_value_is_said_and_lies_where_it_should() -> None:
     circles = [a for t, a in Page(made).tags if t == "circle"]
     assert [c["cx"] for c in circles] == ["0.00%", "100.00%"]
     assert float(circles[0]["cy"] or 0) < float(circles[1]["cy"] or 0)
-
-
-def test_dots() -> None:
-    rows = [
-        Dots(
-            "a very long name of a source <b>",
-            [(1.5, "dot model", "model 1.5"), (None, "dot", "x")],
-        ),
-        Dots("task", [(0.5, "chance", "chance 0.5"), (NAN, "dot", "y")], (0.2, 0.9)),
-        Dots("none", []),
-    ]
-    page = Page(dot_chart("Bits", rows, "less"))
-    assert page.faults == []
-    assert len([t for t, _ in page.tags if t == "circle"]) == 1
-    assert "nothing was measured" in dot_chart("Bits", [], "less")
-
-
-def test_long_names_of_rows_stay_apart():
-    names = ["core/bigbench_qa_wikidata", "core/bigbench_language_identification_and_more"]
-    page = dot_chart("Accuracy", [Dots(name, [(0.5, "dot model", "half")]) for name in names], "")
-    assert ">core/bigbench_qa_wikidata<" in page
-    assert ">core/bigbench_…cation_and_more<" in page

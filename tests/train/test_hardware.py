@@ -142,7 +142,7 @@ def test_a_training_says_once_what_its_figures_mean(tiny_run):
 def test_an_mfu_above_one_is_not_said(recipe):
     shape, two = recipe.model.shape(512), World(0, 2)
     meter = hardware.Meter(shape, recipe, torch.float32, CPU, two, Log(quiet=True))
-    assert meter.note(meter.peak / 4) == "MFU 25.0 %"
+    assert meter.note(meter.peak / 4) == f"MFU 25.0 % ({count.NAME})"
     assert meter.line(meter.peak)["mfu"] == 1
     assert meter.note(1.1 * meter.peak) == "MFU n/a"
     assert meter.line(1.1 * meter.peak)["mfu"] is None

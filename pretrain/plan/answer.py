@@ -51,13 +51,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Answer:
-    """All of it; `told` is plain data."""
+    """All of it; `told` is plain data. task, belief: what the layouts were searched by."""
 
     question: Question
     board: Board
     run: Run
     layouts: list[Found]
     told: dict[str, Any]
+    task: Task
+    belief: Belief
 
 
 def answer(question: Question) -> Answer:
@@ -85,7 +87,8 @@ def answer(question: Question) -> Answer:
         board, ideal * question.count, good.billed_hours[1] * question.count, question.grid,
         question.pue,
     )  # fmt: skip
-    flops = count.flops_per_token(run.shape, run.length)
+    by_convention = count.conventions(run.shape, run.length)
+    flops = by_convention[count.NAME]
     rate = run.batch_rows * run.length * flops / found[0].seconds / question.count
     told = {
         "parameters": n,
@@ -93,6 +96,7 @@ def answer(question: Question) -> Answer:
         "tokens": run.tokens,
         "flops": run.tokens * flops,
         "convention": count.CONVENTION,
+        "conventions": by_convention,
         "loss": asdict(laws.predict(n, run.tokens, question.unique_tokens)),
         "instead": _instead(n, run.tokens, question.served_tokens),
         "rates": {k: f(n, run.tokens) for k, f in rates.LAWS.items()},
@@ -101,7 +105,7 @@ def answer(question: Question) -> Answer:
         "tried": tried,
         "mfu": {
             name: rate / flops * per / board.peak(question.precision)
-            for name, per in count.conventions(run.shape, run.length).items()
+            for name, per in by_convention.items()
         },
         "steps": steps,
         "step_interval": [found[0].seconds * low, found[0].seconds * high],
@@ -113,7 +117,7 @@ def answer(question: Question) -> Answer:
         "sensitivities": _sensitivities(question, board, good, money, low, high),
         "calibration": _calibration(found[0], is_calibrated),
     }
-    return Answer(question, board, run, found, told)
+    return Answer(question, board, run, found, told, task, belief)
 
 
 def _run(question: Question, board: Board, belief: Belief) -> Run:

@@ -8,8 +8,25 @@ from pretrain.plan.facts import GIB
 
 
 def render(found: Answer) -> str:
+    text = _lines(network(found))
+    for i, one in enumerate(found.told["layouts"], 1):
+        text += ["", *_lines(layout(i, one))]
+    text += ["", f"{'days':>11}{'P10':>12}{'P50':>12}{'P90':>12}"]
+    text += [
+        f"{name:>11}" + "".join(f"{d:>12.3g}" for d in days) for name, *days in quantiles(found)
+    ]
+    text += ["", f"{'':>11}  {'convention':<26}{'FLOP a token':>14}{'MFU':>10}"]
+    text += [
+        f"{'':>11}  {name:<26}{found.told['conventions'][name]:>14.4g}{100 * share:>8.1f} %"
+        for name, share in found.told["mfu"].items()
+    ]
+    return "\n".join([*text, "", *_lines(after(found))])
+
+
+def network(found: Answer) -> list[tuple[str, str]]:
+    """What is trained: size, tokens, loss, other sizes, rates."""
     told = found.told
-    loss, time = told["loss"], told["time"]
+    loss = told["loss"]
     rows: list[tuple[str, str]] = [
         ("network", f"{told['parameters']:,} parameters: {found.run.shape.layers} layers of "
                     f"{found.run.shape.width}, {found.run.shape.heads} heads"),
@@ -29,24 +46,21 @@ def render(found: Answer) -> str:
         for i, (name, (lr, batch)) in enumerate(told["rates"].items())
     ]
     rows.append(("hardware", f"{told['hardware']['count']:,} x {told['hardware']['name']}"))
-    text = _lines(rows)
-    for i, layout in enumerate(told["layouts"], 1):
-        text += ["", *_layout(i, layout)]
-    quantiles = [
-        ("ideal", [time["ideal_hours"]] * 3), ("goodput", time["goodput_hours"]),
-        ("billed", time["billed_hours"]),
-    ]  # fmt: skip
-    text += ["", f"{'days':>11}{'P10':>12}{'P50':>12}{'P90':>12}"]
-    text += [
-        f"{name:>11}" + "".join(f"{hours / 24:>12.3g}" for hours in h) for name, h in quantiles
-    ]
-    return "\n".join([*text, "", *_lines(_after(found))])
+    return rows
 
 
-def _layout(number: int, layout: dict[str, Any]) -> list[str]:
+def quantiles(found: Answer) -> list[tuple[str, float, float, float]]:
+    """Days: P10, P50, P90."""
+    time = found.told["time"]
+    ideal = time["ideal_hours"]
+    hours = {"ideal": [ideal] * 3, "goodput": time["goodput_hours"], "billed": time["billed_hours"]}
+    return [(name, a / 24, b / 24, c / 24) for name, (a, b, c) in hours.items()]
+
+
+def layout(number: int, layout: dict[str, Any]) -> list[tuple[str, str]]:
     seconds = {k: s for k, s in layout["seconds_by_part"].items() if s >= 0.001 * layout["seconds"]}
     gib = {k: b / GIB for k, b in layout["bytes_by_part"].items() if b >= 0.05 * GIB}
-    rows = [
+    return [
         (f"layout {number}", f"{layout['said']}; micro-batches: {layout['n_micro']} of "
                              f"{layout['micro_rows']} rows"),
         ("", layout["why"]),
@@ -55,16 +69,14 @@ def _layout(number: int, layout: dict[str, Any]) -> list[str]:
         ("memory", f"{layout['bytes'] / GIB:.1f} GiB: "
                    + ", ".join(f"{k} {b:.1f}" for k, b in gib.items())),
     ]  # fmt: skip
-    return _lines(rows)
 
 
-def _after(found: Answer) -> list[tuple[str, str]]:
+def after(found: Answer) -> list[tuple[str, str]]:
+    """What it takes: time, money, energy, and what they hang on."""
     told = found.told
     time, energy = told["time"], told["energy"]
     low, high = told["step_interval"]
-    mfu = ", ".join(f"{100 * share:.1f} % ({name})" for name, share in told["mfu"].items())
     rows = [
-        ("MFU", mfu),
         ("interval", f"a step takes {low:.3g} to {high:.3g} s (80 %)"
                      + ("" if told["is_calibrated"] else ", nothing was measured")),
         ("failures", f"{time['failures']:.3g} expected, one in "

@@ -1,6 +1,5 @@
 """What `pretrain plan fit` found: a table for the terminal, at most 100 columns, and a page."""
 
-import math
 import textwrap
 from typing import Any
 
@@ -9,8 +8,8 @@ from numpy.typing import NDArray
 
 from pretrain.plan.runs import Runs
 from pretrain.report.charts import Series, line_chart
-from pretrain.report.markup import Markup, element, join
-from pretrain.report.page import style
+from pretrain.report.document import document
+from pretrain.report.markup import Markup, element
 from pretrain.report.tables import table
 
 _FORMS = {
@@ -71,7 +70,7 @@ def _trust(record: dict[str, Any]) -> list[str]:
 
 
 def page(runs: Runs, found: dict[str, dict[str, Any]]) -> str:
-    """One HTML file without scripts: loss over compute by size, the laws' tables."""
+    """One HTML file: loss over compute by size, the laws' tables."""
     rows = [
         (name, key, f"{value:.6g}", _or_dash(record.get("standard_errors", {}).get(key)))
         for name, record in found.items()
@@ -86,10 +85,7 @@ def page(runs: Runs, found: dict[str, dict[str, Any]]) -> str:
         parts.append(table("llrr", ("law", "constant", "value", "standard error"), rows))
     if refused:
         parts.append(table("lw", ("not fitted", "why"), refused))
-    head = element("head", element("meta", charset="utf-8"), element("title", "Scaling laws"),
-                   element("style", style()))  # fmt: skip
-    body = element("body", element("main", parts))
-    return join([Markup("<!doctype html>\n"), element("html", head, body, lang="en")]) + "\n"
+    return document("Scaling laws", element("main", parts))
 
 
 def _or_dash(value: float | None) -> str:
@@ -105,22 +101,20 @@ def _by_compute(runs: Runs, found: dict[str, dict[str, Any]]) -> Markup:
         series.append(Series(f"{size:.2g}", colour, _points(runs, runs.n == size), "dots"))
     if not series:
         series.append(Series("runs", "s1", _points(runs, runs.loss > 0), "dots"))
-    at = np.linspace(np.log10(runs.flops.min()), np.log10(runs.flops.max()), 60)
+    at = np.geomspace(runs.flops.min(), runs.flops.max(), 60)
     for name in ("floor", "power"):
         constants = found.get(name, {}).get("constants")
         if constants:
-            losses = constants.get("E", 0.0) + constants["A"] * 10 ** (
-                -constants["exponent of C"] * at
-            )
+            losses = constants.get("E", 0.0) + constants["A"] * at ** -constants["exponent of C"]
             points = [(float(x), float(y)) for x, y in zip(at, losses, strict=True)]
             series.append(Series(name, "ink", points))
-    return line_chart("Loss over compute, by size", series, x_name="log FLOP", height=300)
+    return line_chart("Loss over compute, by size", series, x_name="FLOP", log_x=True, height=300)
 
 
 def _points(runs: Runs, here: NDArray[np.bool_]) -> list[tuple[float, float | None]]:
     rows = np.flatnonzero(here)
     rows = rows[np.argsort(runs.flops[rows])]
-    return [(math.log10(runs.flops[i]), float(runs.loss[i])) for i in rows]
+    return [(float(runs.flops[i]), float(runs.loss[i])) for i in rows]
 
 
 def _best_sizes(found: dict[str, dict[str, Any]]) -> list[Markup]:
@@ -128,8 +122,9 @@ def _best_sizes(found: dict[str, dict[str, Any]]) -> list[Markup]:
     for colour, name in zip(_COLOURS, ("envelope", "isoflop", "interpolation"), strict=False):
         record = found.get(name, {})
         if "points" in record:
-            points = [(math.log10(c), math.log10(n)) for c, n, _ in record["points"]]
+            points = [(c, n) for c, n, _ in record["points"]]
             series.append(Series(name, colour, points, "dots"))
     if not series:
         return []
-    return [line_chart("Best size over compute, log10", series, x_name="log FLOP", height=300)]
+    return [line_chart("Best size over compute", series, "parameters", x_name="FLOP", log_x=True,
+                       height=300)]  # fmt: skip

@@ -18,7 +18,9 @@ _BELOW, _ABOVE = 1e3, 1e2  # times the run's compute
 _POINTS = 26
 
 
-def around(n_parameters: float, tokens: float, unique_tokens: float | None = None) -> dict[str, Any]:
+def around(
+    n_parameters: float, tokens: float, unique_tokens: float | None = None
+) -> dict[str, Any]:
     """The run's loss with its 80 % interval, in nats per token, and the frontier's.
 
     `holds`: whether the run itself is near enough to the public ones.

@@ -1,7 +1,8 @@
 """`pretrain plan ladder RECIPE`: the rungs through the ordinary flow, and the forecast.
 
     runs/NAME-ladder/rung-1 …   run folders like any other: plan, collect … mix, train, evaluate
-    runs/NAME-ladder/ladder.json   rungs, their losses and seconds, the forecast of the large run
+    runs/NAME-ladder/ladder.json   rungs, their losses and seconds, the forecast of the large run,
+                                   at its end and on the way; the run's report draws it
 
 Text is collected, curated, tokenized and mixed once; the other rungs get links to the same files.
 Stopped at any point, the same command goes on: finished stages are skipped, training resumes. The
@@ -15,7 +16,7 @@ from typing import Any
 from pretrain import flow, store
 from pretrain.errors import DataError
 from pretrain.events import Log, duration
-from pretrain.plan import ladder
+from pretrain.plan import ladder, ladder_curve
 from pretrain.plan import run as plan
 from pretrain.plan.ladder import Rung
 from pretrain.recipe import Recipe
@@ -76,6 +77,10 @@ def summarise(
         [row["seconds"] for row in reached],
         planned["seconds"],
     )
+    way = ladder_curve.curve(
+        [folder / rung.name for rung in rungs], [row["steps"] for row in reached],
+        [float(row["flops"]) for row in reached], whole.flops,
+    )  # fmt: skip
     return {
         "recipe": whole.name,
         "counts": ladder.COUNTS,
@@ -83,6 +88,7 @@ def summarise(
         "rungs": reached,
         "large": rows[-1],
         "loss": loss,
+        "curve": way,
         "seconds": seconds,
         "planned_seconds": planned["seconds"],
         "share": sum(row["flops"] for row in reached) / whole.flops,

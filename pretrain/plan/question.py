@@ -109,12 +109,13 @@ def add_to(command: Any) -> None:
     ask.add_argument("--research", choices=("low", "middle", "high"), help="1.5, 2, 5.6 x the run")
     ask.add_argument("--grid", metavar="NAME", help="carbon intensity: world, us, eu, france")
     ask.add_argument("--write", type=Path, metavar="FOLDER", help="recipe and job files into it")
+    ask.add_argument("--page", type=Path, metavar="FILE.html", help="write charts and tables")
     ask.add_argument("--json", action="store_true", help="all numbers, for programs")
 
 
 def is_asked(given: argparse.Namespace) -> bool:
     """Whether a command line of `plan` asks about hardware, or is the stage of a run."""
-    return bool(given.hardware or given.this_machine or given.recipe is None)
+    return bool(given.hardware or given.this_machine or given.page or given.recipe is None)
 
 
 def question_of(given: argparse.Namespace) -> Question:
@@ -129,11 +130,14 @@ def command(given: argparse.Namespace) -> int:
     """Answer a question: printed, and written where asked."""
     import json
 
-    from pretrain.plan import answer, answer_text, bundle
+    from pretrain import store
+    from pretrain.plan import answer, answer_text, bundle, plan_page
 
     found = answer.answer(question_of(given))
     if given.write:
         bundle.write(found, given.write)
+    if given.page:
+        store.write_bytes(given.page, plan_page.page(found).encode())
     print(json.dumps(found.told, indent=1) if given.json else answer_text.render(found))
     return 0
 

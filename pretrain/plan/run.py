@@ -24,7 +24,7 @@ from pretrain.flow import Stage
 from pretrain.model import count
 from pretrain.model.settings import Shape
 from pretrain.model.transformer import Transformer
-from pretrain.plan import machine
+from pretrain.plan import frontier, machine
 from pretrain.ranks.world import device_of
 from pretrain.recipe import Recipe
 from pretrain.train import objectives, optimizers
@@ -75,6 +75,8 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
     if device.type == "cpu":  # else it lies in the processor's memory, not in the device's
         memory["checkpoint_copy"] = memory["weights"] + memory["optimizer"]
     seconds = sum(totals.values())
+    # The laws are of dense networks that tell the next token.
+    is_language = shape.is_decoder and not shape.experts
     return {
         "parameters": count.n_parameters(shape),
         "parameters_by_part": count.parameters(shape),
@@ -83,6 +85,9 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
         "flops_per_token": round(flops / tokens),  # the mean, where row lengths change
         "flops": flops,
         "convention": count.CONVENTION,
+        "convention_name": count.NAME,
+        "conventions": _conventions(recipe, shape) | {count.NAME: flops / tokens},
+        "law": frontier.around(count.n_parameters(shape), tokens) if is_language else None,
         "precision": str(dtype).removeprefix("torch."),
         "device": str(device),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -94,6 +99,14 @@ def forecast(recipe: Recipe) -> dict[str, Any]:
         "bytes": sum(memory.values()),
         "kwh": seconds * (os.cpu_count() or 1) * recipe.plan.watts_per_core / 3.6e6,
     }
+
+
+def _conventions(recipe: Recipe, shape: Shape) -> dict[str, float]:
+    """FLOP per token by convention, the mean over all tokens where row lengths change."""
+    stretches = recipe.train.stretches(recipe.mix.sequence_length)
+    found = [(s.steps * s.windows, count.conventions(shape, s.length)) for s in stretches]
+    whole = sum(weight for weight, _ in found)
+    return {name: sum(w * by[name] for w, by in found) / whole for name in found[0][1]}
 
 
 def step_parts(

@@ -91,14 +91,38 @@ def best(
     order = np.argsort(total, kind="stable")
     chosen: dict[tuple[int, ...], int] = {}
     for i in order:
-        key = tuple(int(x[i]) for x in (some.tensor, some.pipeline, some.context, some.shard,
-                                        some.expert))  # fmt: skip
-        chosen.setdefault(key, int(i))
+        chosen.setdefault(_division(some, i), int(i))
         if len(chosen) == n:
             break
     weights = {name: np.broadcast_to(x, room.shape)[room] for name, x in parts.items()}
     rows = [_found(some, i, found, weights) for i in chosen.values()]
     return rows, {"candidates": len(room), "fitting": int(room.sum())}
+
+
+def survey(
+    task: Task, by: Multipliers, habits: Habits = OURS, most: int = 120
+) -> list[tuple[Found, bool]]:
+    """(layout, whether it fits) for a picture: of each division its fastest variant that fits, or
+    its smallest; the fastest of those that fit and of those that do not, so many of each.
+    """
+    at = candidates(task)
+    weights = memory.bytes_by_part(task.network, task.length, at, habits)
+    seconds = steptime.combine(costs(task, at), by)
+    shape = np.shape(at.data)
+    room = np.broadcast_to(memory.fits(weights, task.board.memory_bytes), shape)
+    total = np.broadcast_to(sum(seconds.values()), shape)
+    size = np.broadcast_to(sum(weights.values()), shape)
+    chosen: dict[tuple[int, ...], int] = {}
+    for i in np.lexsort((np.where(room, total, size), ~room)):
+        chosen.setdefault(_division(at, i), int(i))
+    ranked = sorted(chosen.values(), key=lambda i: total[i])
+    shown = [i for fits in (True, False) for i in [j for j in ranked if room[j] == fits][:most]]
+    return [(_found(at, i, seconds, weights), bool(room[i])) for i in shown]
+
+
+def _division(at: Layouts, i: int) -> tuple[int, ...]:
+    """What tells a layout from its variants (stages of a rank, rows at once, recompute)."""
+    return tuple(int(x[i]) for x in (at.tensor, at.pipeline, at.context, at.shard, at.expert))
 
 
 def costs(task: Task, at: Layouts) -> steptime.Costs:

@@ -34,14 +34,13 @@ def dot_chart(title: str, rows: Sequence[Dots], unit: str, high: float | None = 
     pitch = 34
     height = pitch * len(rows)
     marks = ticks(scale)
+    places = [across(scale, mark) for mark in marks]
     parts: list[Child] = [
         (
-            element(
-                "line", x1=across(scale, m), x2=across(scale, m), y1=0, y2=height, class_="grid"
-            ),
-            element("text", label, x=across(scale, m), y=height + 16, text_anchor="middle"),
+            element("line", x1=at, x2=at, y1=0, y2=height, class_="grid"),
+            element("text", label, x=at, y=height + 16, text_anchor="middle"),
         )
-        for at, label in zip((across(scale, m) for m in marks), tick_labels(marks), strict=True)
+        for at, label in zip(places, tick_labels(marks), strict=True)
     ]
     for i, row in enumerate(rows):
         middle = pitch * i + pitch / 2

@@ -1,9 +1,12 @@
 """Section 'Forecast and fact': what the plan said beside what the clock says."""
 
+import statistics
 from typing import Any
 
 from pretrain.report.formats import count, n_bytes, percent, ratio, seconds, short, significant
+from pretrain.report.ladder import against, fitting
 from pretrain.report.markup import Child, Markup, element, missing, section
+from pretrain.report.plan import conventions, frontier
 from pretrain.report.records import Records
 from pretrain.report.tables import bar, key, table
 
@@ -20,6 +23,9 @@ def forecast(records: Records) -> Markup:
         element("p", f"Forecast on {plan['machine']} ({plan['device']}, {plan['precision']}) from "
                 "rates measured there before the run."),
         _comparison(records, plan, fact),
+        _loss(records, plan),
+        against(records, plan["flops"]),
+        _conventions(records, plan),
         _steps(plan, fact),
         _memory(plan),
         None if fact else missing("the facts", "train"),
@@ -102,6 +108,30 @@ def _row(name: str, planned: float, fact: float | None, shown: Any) -> list[Chil
     far = fact is not None and planned > 0 and not 0.5 <= fact / planned <= 2
     return [name, shown(planned), shown(fact),
             element("strong" if far else "span", ratio(fact, planned))]  # fmt: skip
+
+
+def _loss(records: Records, plan: dict[str, Any]) -> Child:
+    """The law's frontier and the run on it; of other objectives than the next token nothing."""
+    if not plan.get("law"):
+        return None
+    scores = (records.scores or {}).get("held_out", {}).get("all") or {}
+    looks = [row["held_out_loss"] for row in records.looks if row.get("held_out_loss") is not None]
+    is_done = "train" in records.manifests
+    measured = scores.get("loss", looks[-1] if looks and is_done else None)
+    return frontier(plan["law"], measured, fitting(records, plan["flops"]))
+
+
+def _conventions(records: Records, plan: dict[str, Any]) -> list[Child]:
+    if not plan.get("conventions"):
+        return []
+    used = [row["mfu"] for row in records.speed if row.get("mfu") is not None]
+    return [
+        element("h3", "FLOP per token and MFU by convention"),
+        conventions(plan["conventions"], statistics.median(used) if used else None,
+                    plan["convention_name"]),
+        element("p", "N: all parameters that a token uses, L layers, d heads times their width, S "
+                "tokens of a row. MFU: median of the steps.", class_="note"),
+    ]  # fmt: skip
 
 
 def _steps(plan: dict[str, Any], fact: dict[str, float]) -> list[Child]:

@@ -1,22 +1,21 @@
 """report.html: one file that tells a run to people, from raw records to the published model.
 
-It loads nothing: no script, style, font or picture from elsewhere, and a content security policy
-says so to the browser. All text of documents is escaped (markup.py). It is complete without
-JavaScript, which adds read-outs under the pointer. The page is a pure function of the run's files.
+All text of documents is escaped (markup.py). The page is a pure function of the run's files, and
+of its ladder's record where there is one.
 """
 
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 from pretrain import __version__, store
 from pretrain.report.adaptation import adaptation
 from pretrain.report.data import data
+from pretrain.report.document import document
 from pretrain.report.evaluation import evaluation, passage
 from pretrain.report.forecast import forecast
 from pretrain.report.goodput import goodput
 from pretrain.report.head import head
-from pretrain.report.markup import Markup, element, join, section
+from pretrain.report.markup import Markup, element, section
 from pretrain.report.mixture import mixture
 from pretrain.report.provenance import provenance
 from pretrain.report.records import Records, read
@@ -24,11 +23,6 @@ from pretrain.report.summary import summary
 from pretrain.report.training import samples, training
 
 __all__ = ["summary", "write_report"]
-
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 # anchor, name in the contents, the function that draws it
 SECTIONS: tuple[tuple[str, str, Callable[[Records], Markup]], ...] = (
@@ -59,29 +53,16 @@ def write_report(run_folder: Path) -> Path:
 def render(records: Records) -> str:
     """The page."""
     name = records.recipe.get("name") or records.folder.name
-    policy = element("meta", http_equiv="Content-Security-Policy", content=_POLICY)
     drawn = [(*row[:2], _drawn(*row, records)) for row in SECTIONS]
     drawn = [row for row in drawn if row[2]]  # a section of what was not asked for is empty
     contents = [element("li", element("a", title, href=f"#{a}")) for a, title, _ in drawn]
-    top = element(
-        "head",
-        element("meta", charset="utf-8"),
-        policy,
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("title", f"{name} – pretrain report"),
-        element("style", style()),
-    )
-    body = element(
-        "body",
+    return document(
+        f"{name} – pretrain report",
         element("a", "Skip the contents", href="#main", class_="skip"),
         element("nav", element("ol", contents), aria_label="contents"),
         element("main", _drawn("head", "Head", head, records),
                 [markup for *_, markup in drawn], _foot(records), id="main"),
-        element("script", Markup(_asset("script.js"))),
     )  # fmt: skip
-    return join([Markup("<!doctype html>\n"), element("html", top, body, lang="en")]) + "\n"
 
 
 def _drawn(anchor: str, title: str, draw: Callable[[Records], Markup], records: Records) -> Markup:
@@ -98,12 +79,3 @@ def _foot(records: Records) -> Markup:
     text = f"Drawn from the records of {len(records.manifests)} stages by pretrain "
     text += f"{__version__}. Bytes in SI units; times are wall-clock."
     return element("footer", element("p", text))
-
-
-def style() -> Markup:
-    """The style sheet, for other pages with the same tables and charts."""
-    return Markup(_asset("style.css"))
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -2,16 +2,17 @@
 
     frontier      loss over compute by the law used, the run's point with its 80 % interval
     layouts       seconds of a step over memory of a device: chosen, fits, does not fit
-    costs         dollars by part
+    parts         a bar of dollars, seconds or bytes by part
     conventions   FLOP per token and MFU as each of four conventions counts them
 
 All that is drawn is plain data, as plan/ writes it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from pretrain.report.charts import Series, line_chart
-from pretrain.report.formats import count, n_bytes, percent, seconds, significant
+from pretrain.report.formats import count, percent, seconds, significant
 from pretrain.report.markup import Child, Markup, element
 from pretrain.report.scatter import Group, scatter
 from pretrain.report.tables import bar, key, table
@@ -67,7 +68,9 @@ def conventions(per_token: dict[str, float], used: float | None, own: str) -> Ma
     return table("lrrl", ["Convention", "FLOP per token", "MFU", ""], rows, class_="small")
 
 
-def layouts(chosen: list[dict[str, Any]], others: list[dict[str, Any]], limit_bytes: float) -> Child:
+def layouts(
+    chosen: list[dict[str, Any]], others: list[dict[str, Any]], limit_bytes: float
+) -> Child:
     """Rows with said, seconds, bytes and, of others, fits; the first chosen is the fastest."""
     gib = 2**30
 
@@ -93,26 +96,23 @@ def layouts(chosen: list[dict[str, Any]], others: list[dict[str, Any]], limit_by
     )  # fmt: skip
 
 
-def parts(title: str, names: str, values: dict[str, float], shown: Any, said: str = "") -> Markup:
+def parts(title: str, values: dict[str, float], shown: Callable[[float], str], said: str) -> Markup:
     """A bar of parts, largest first, with its key; `shown` writes a value."""
-    ranked = sorted(values.items(), key=lambda part: -part[1])
-    whole = sum(values.values())
-    words = [f"{name} {shown(value)} ({percent(value, whole)})" for name, value in ranked]
-    colours = [f"s{i % 7 + 1}" for i in range(len(ranked))]
-    pieces = [(v, c, w) for (_, v), c, w in zip(ranked, colours, words, strict=True)]
-    head = [element("strong", title), element("span", said, class_="unit") if said else None]
+    ranked = sorted(((n, v) for n, v in values.items() if v > 0), key=lambda part: -part[1])
+    whole = sum(value for _, value in ranked)
+    pieces = [
+        (value, f"s{i % 7 + 1}", f"{name} {shown(value)} ({percent(value, whole)})")
+        for i, (name, value) in enumerate(ranked)
+    ]
+    caption = element("strong", title), element("span", said, class_="unit")
     return element(
         "figure",
-        element("figcaption", head),
+        element("figcaption", *caption),
         bar(pieces, whole),
-        key((c, w) for _, c, w in pieces),
+        key((colour, words) for _, colour, words in pieces),
         class_="chart parts",
-        aria_label=names,
     )
 
 
 def dollars(value: float) -> str:
     return f"${count(value)}" if value >= 1 else f"${value:.2f}"
-
-
-__all__ = ["conventions", "dollars", "frontier", "layouts", "n_bytes", "parts"]

@@ -29,6 +29,7 @@ class Records:
     scores: dict[str, Any] | None
     passages: list[dict[str, Any]]
     forecast: dict[str, Any] | None
+    ladder: dict[str, Any] | None  # of `pretrain plan ladder`, beside the run
     verified: dict[str, Any] | None
     data_summary: dict[str, Any] | None
     steps: list[dict[str, Any]]  # metrics.jsonl: lines of training steps
@@ -110,6 +111,7 @@ def read(folder: Path) -> Records:
         scores=value("evaluate/scores.json", dict),
         passages=value("evaluate/passage.json", list) or [],
         forecast=value("plan/forecast.json", dict),
+        ladder=value(f"../{folder.resolve().name}-ladder/ladder.json", dict),
         verified=value("publish/verify.json", dict),
         data_summary=value("publish/model/data_summary.json", dict),
         steps=[m for m in metrics if "loss" in m],

@@ -134,7 +134,6 @@ class Meter:
             peak_flops_per_second=round(self.peak),
             peak_source=peak.source,
             convention=count.CONVENTION,
-            convention_name=count.NAME,
             energy_source=self.energy.source,
         )
         log.say(

@@ -3,9 +3,10 @@
 from pretrain.model import count as flops
 from pretrain.plan import answer_text, frontier, memory, search
 from pretrain.plan.answer import Answer
+from pretrain.plan.facts import GIB
 from pretrain.report import plan as pictures
 from pretrain.report.document import document
-from pretrain.report.formats import count, seconds, short, significant
+from pretrain.report.formats import count, short, significant
 from pretrain.report.markup import Child, Markup, element, section
 from pretrain.report.tables import table
 
@@ -59,37 +60,35 @@ def _layouts(found: Answer) -> list[Child]:
     limit = memory.FULL * found.board.memory_bytes
     tried = found.told["tried"]
     note = (
-        f"Of {count(tried['candidates'])} layouts {count(tried['fitting'])} fit; of each division "
-        "of the devices its fastest variant is drawn, the fastest of them all."
+        f"Of {count(tried['candidates'])} layouts {count(tried['fitting'])} fit. Of each division "
+        "of the devices the fastest variant that fits is drawn, or the smallest."
     )
-    drawn: list[Child] = [
-        pictures.layouts(found.told["layouts"], others, limit),
-        element("p", note, class_="note"),
+    told = found.told["layouts"]
+    rows = [
+        [str(i), one["said"], f"{one['n_micro']:,} of {one['micro_rows']:,} rows", one["why"]]
+        for i, one in enumerate(told, 1)
     ]
-    for number, one in enumerate(found.told["layouts"], 1):
-        drawn += [element("h3", f"Layout {number}: {one['said']}"), *_bars(one),
-                  _rows(answer_text.layout(number, one)[:2])]  # fmt: skip
-    return drawn
-
-
-def _bars(one: dict) -> list[Markup]:
-    gib = {name: value / 2**30 for name, value in one["bytes_by_part"].items()}
+    times = {f"layout {i}": one["seconds_by_part"] for i, one in enumerate(told, 1)}
+    weights = {f"layout {i}": one["bytes_by_part"] for i, one in enumerate(told, 1)}
     return [
-        pictures.parts("A step", one["seconds_by_part"], seconds, seconds(one["seconds"])),
-        pictures.parts("Memory of a device", gib, _gib, _gib(sum(gib.values()))),
+        pictures.layouts(told, others, limit),
+        element("p", note, class_="note"),
+        table("lwlw", ["Layout", "", "Micro-batches", ""], rows),
+        pictures.parts("A step", times, lambda value: f"{significant(value)} s"),
+        pictures.parts("Memory of the fullest device", weights, _gib),
     ]
 
 
 def _gib(value: float) -> str:
-    return f"{significant(value)} GiB"
+    return f"{value / GIB:.1f} GiB"
 
 
 def _bill(found: Answer) -> list[Child]:
     drawn: list[Child] = []
     if money := found.told["cost"]:
         low, middle, high = map(pictures.dollars, money["total"])
-        drawn.append(pictures.parts("Cost", money["parts"], pictures.dollars,
-                                    f"{middle} ({low} to {high}, P10 to P90)"))  # fmt: skip
+        ends = f"{middle} ({low} to {high}, P10 to P90)"
+        drawn.append(pictures.parts("Cost", {"P50": money["parts"]}, pictures.dollars, ends))
     days = [[name, *map(significant, row)] for name, *row in answer_text.quantiles(found)]
     drawn.append(table("lrrr", ["Days", "P10", "P50", "P90"], days, class_="small"))
     return [*drawn, _rows(answer_text.after(found))]

@@ -244,7 +244,11 @@ def _data(series: Sequence[Series], x: Scale, x_name: str) -> str:
     for s in series:
         points = [p for p in decimate(s.points) if p[1] is not None and math.isfinite(p[1])]
         xs = [int(a) if a == int(a) else a for a, _ in points]
-        line: dict[str, Any] = {"name": s.name, "x": xs, "y": [float(f"{v:.4g}") for _, v in points]}
+        line: dict[str, Any] = {
+            "name": s.name,
+            "x": xs,
+            "y": [float(f"{v:.4g}") for _, v in points],
+        }
         if s.intervals and len(points) == len(s.intervals):
             line["ends"] = [[float(f"{v:.4g}") for v in ends] for ends in s.intervals]
         lines.append(line)

@@ -14,6 +14,7 @@ from typing import Any
 from pretrain.report.charts import Series, line_chart
 from pretrain.report.formats import count, percent, seconds, significant
 from pretrain.report.markup import Child, Markup, element
+from pretrain.report.records import N_COLOURS
 from pretrain.report.scatter import Group, scatter
 from pretrain.report.tables import bar, key, table
 
@@ -91,27 +92,46 @@ def layouts(
     ]
     limit = (limit_bytes / gib, f"{limit_bytes / gib:.1f} GiB of a device may be used")
     return scatter(
-        "Layouts", [g for g in groups if g.points],
+        "Step time and memory", [g for g in groups if g.points],
         "seconds a step over GiB of a device; dashed: what may be used", "GiB", limit,
     )  # fmt: skip
 
 
-def parts(title: str, values: dict[str, float], shown: Callable[[float], str], said: str) -> Markup:
-    """A bar of parts, largest first, with its key; `shown` writes a value."""
-    ranked = sorted(((n, v) for n, v in values.items() if v > 0), key=lambda part: -part[1])
-    whole = sum(value for _, value in ranked)
-    pieces = [
-        (value, f"s{i % 7 + 1}", f"{name} {shown(value)} ({percent(value, whole)})")
-        for i, (name, value) in enumerate(ranked)
-    ]
-    caption = element("strong", title), element("span", said, class_="unit")
+def parts(
+    title: str, rows: dict[str, dict[str, float]], shown: Callable[[float], str], said: str = ""
+) -> Markup:
+    """Bars of parts on one scale, one a row, with one key; `shown` writes a value.
+
+    Colours go by the parts' sums; the small ones share a grey.
+    """
+    names = sorted({n for row in rows.values() for n in row}, key=lambda n: _largest(rows, n))
+    kept = names[::-1][:N_COLOURS]
+    colours = {name: f"s{i + 1}" for i, name in enumerate(kept)}
+    drawn = [_without_small(row, kept) for row in rows.values()]
+    whole = max(sum(row.values()) for row in drawn)
+    cells = [
+        [name, bar([(v, colours.get(n, "s0"), f"{n} {shown(v)}") for n, v in row.items()], whole),
+         shown(sum(row.values()))]
+        for name, row in zip(rows, drawn, strict=True)
+    ]  # fmt: skip
+    words = {n: f" {shown(v)}" for n, v in drawn[0].items()} if len(rows) == 1 else {}
+    entries = [(colours.get(n, "s0"), n + words.get(n, "")) for n in drawn[0]]
+    caption = element("strong", title), element("span", said, class_="unit") if said else None
     return element(
-        "figure",
-        element("figcaption", *caption),
-        bar(pieces, whole),
-        key((colour, words) for _, colour, words in pieces),
-        class_="chart parts",
-    )
+        "figure", element("figcaption", *caption),
+        table("lbr", ["", "", ""], cells, class_="parts"), key(entries), class_="chart",
+    )  # fmt: skip
+
+
+def _largest(rows: dict[str, dict[str, float]], name: str) -> float:
+    return max(row.get(name, 0.0) for row in rows.values())
+
+
+def _without_small(row: dict[str, float], kept: list[str]) -> dict[str, float]:
+    """The kept parts in their order, and all others as one."""
+    found = {name: row.get(name, 0.0) for name in kept}
+    rest = sum(value for name, value in row.items() if name not in found)
+    return found | ({"all others": rest} if rest else {})
 
 
 def dollars(value: float) -> str:

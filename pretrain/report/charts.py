@@ -79,7 +79,7 @@ def line_chart(
     xs = [x for s in drawn for x, _ in s.points]
     high = max(xs) if last_x is None else max(max(xs), last_x)
     low = min(0.0, *xs) if x_name in ("step", "tokens") else min(xs)
-    x = Scale(low, max(high, 1.0), log=log_x)
+    x = Scale(low / 1.1, high * 1.1, log=True) if log_x else Scale(low, max(high, 1.0))
     reached = [v for s in drawn for _, v in s.points] + [v for _, v, _ in levels]
     reached += [end for s in drawn for ends in s.intervals for end in ends]
     y = scale_of(reached, zero)

@@ -149,4 +149,16 @@ def test_conventions_are_the_published_formulas():
         assert found["6N"] == 6 * n
         assert found["6N + 12LdS"] == 6 * n + 12 * shape.layers * shape.width * 8192
         assert found["causal, without embedding"] == pytest.approx(flops, rel=1e-3)
+        assert list(found)[-1] == count.NAME
+        assert count.CONVENTION.startswith(count.NAME)
         assert found[count.NAME] == count.flops_per_token(shape, 8192)
+
+
+def test_conventions_of_a_pair_count_both_stacks():
+    """Pairs of an encoder, of a decoder with itself and with the encoder, rows of one length."""
+    shape = replace(SIZES["t5-small"], vocab_size=512)
+    found = count.conventions(shape, 128)
+    d = shape.heads * shape.head_width
+    stacks = 2 * shape.layers + shape.encoder_layers
+    assert found["6N + 12LdS"] - found["6N"] == 12 * stacks * d * 128
+    assert found[count.NAME] == pytest.approx(found["6N + 12LdS"], rel=0.15)

@@ -27,6 +27,7 @@ def test_parts_add_up_to_the_step():
     assert told["seconds"] == pytest.approx((3 + 1) / 0.8)
     assert sum(told["seconds_by_part"].values()) == pytest.approx(told["seconds"])
     assert told["mfu"] == pytest.approx(3 * 794.5 / 989.5 / 5)
+    assert any(f"MFU {100 * told['mfu']:.1f} % (6N + 6LdS)" in line for line in told["lines"])
     assert any(
         "reached 41 % so (table 4): this forecast is 1.18 times" in line for line in told["lines"]
     )

@@ -4,7 +4,7 @@ import pytest
 
 from pretrain import store
 from pretrain.errors import DataError
-from pretrain.plan import ladder, ladder_run
+from pretrain.plan import ladder, ladder_curve, ladder_run
 
 from ..conftest import tiny_recipe
 
@@ -59,6 +59,13 @@ def test_the_record_holds_what_the_runs_say(made):
         assert row["flops"] == rung.flops
     assert record["loss"]["low"] < record["loss"]["loss"] < record["loss"]["high"]
     assert record["large"]["flops"] == whole.flops
+    curve = record["curve"]
+    looks = [ladder_curve.looks(folder / rung.name, rung.recipe.train.steps) for rung in rungs]
+    assert curve[0]["share"] == max(rows[0][0] for rows in looks)
+    assert [row["share"] for row in curve] == sorted(row["share"] for row in curve)
+    losses = [rows[-1][1] for rows in looks]
+    end = ladder.forecast([rung.flops for rung in rungs], losses, whole.flops)
+    assert curve[-1] == {"share": 1.0} | {key: end[key] for key in ("loss", "low", "high")}
     table = ladder_run.render(record)
     assert max(len(line) for line in table.splitlines()) <= 100
     assert "forecast" in table

@@ -43,6 +43,11 @@ def test_the_forecast_of_the_tiny_recipe_adds_up(recipe):
     assert forecast["seconds"] == pytest.approx(12 * sum(forecast["step_seconds"].values()))
     assert all(seconds > 0 for seconds in forecast["step_seconds"].values())
     assert forecast["tokens_per_second"] == pytest.approx(3072 / forecast["seconds"])
+    told = forecast["conventions"]
+    assert told[forecast["convention_name"]] == forecast["flops_per_token"]
+    assert told["6N"] == 6 * forecast["parameters"]
+    assert len(told) == 4
+    assert not forecast["law"]["holds"]  # no public run is so small
     shape = recipe.model.shape(512)
     real = build(shape, 0)
     assert forecast["parameters"] == sum(p.numel() for p in real.parameters())

@@ -93,3 +93,19 @@ def test_the_misprinted_row_is_caught():
     assert refused == [
         "tensor 8 x context 16 x pipeline 16 x data 4 = 8,192 boards; must be 16,384"
     ]
+
+
+def test_a_survey_has_the_best_and_what_does_not_fit():
+    asked = task("8b", count=16, rows=64)
+    found = search.survey(asked, BY)
+    limit = memory.FULL * H100.memory_bytes
+    assert all(fits == (one.n_bytes <= limit) for one, fits in found)
+    assert {fits for _, fits in found} == {True, False}
+    best, _ = search.best(asked, BY, n=3)
+    fitting = [one for one, fits in found if fits]
+    assert [one.said for one in fitting[:3]] == [one.said for one in best]
+    assert [one.seconds for one in fitting] == sorted(one.seconds for one in fitting)
+    divisions = {(x.layout.tensor, x.layout.pipeline, x.layout.context, x.layout.shard,
+                  x.layout.expert) for x, _ in found}  # fmt: skip
+    assert len(divisions) == len(found)
+    assert len(search.survey(asked, BY, most=2)) == 4

@@ -66,3 +66,16 @@ def test_smoothing_is_a_mean_and_does_not_lag() -> None:
     assert [y for _, y in smoothed[:47]] == pytest.approx([y for _, y in line[:47]])
     assert axes.smooth([(1, None), (2, float("inf")), (3, 4.0)], 5) == [(3, 4.0)]
     assert axes.smooth([], 5) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([1e20, 1e21, 1e22], ["10²⁰", "10²¹", "10²²"]),
+        ([1e21, 3e21], ["10²¹", "3×10²¹"]),
+        ([0, 1e13, 2e13], ["0", "10 T", "20 T"]),
+        ([0, 5e9, 1e10], ["0", "5 B", "10 B"]),
+    ],
+)
+def test_labels_of_large_values(values: list[float], labels: list[str]) -> None:
+    assert axes.tick_labels(values) == labels

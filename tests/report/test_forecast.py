@@ -75,3 +75,33 @@ def test_one_line_for_the_terminal() -> None:
     assert time_line(made(speed=SPEED)) == "training 7.0 s; all stages 0 ms"
     line = time_line(made(speed=SPEED, forecast=PLAN, recipe=RECIPE, seconds={"train": 7.0}))
     assert line == "training 7.0 s (forecast 2.0 s, 3.00 × in steps); all stages 7.0 s"
+
+
+def test_the_law_the_ladder_and_the_conventions_are_shown() -> None:
+    """Each is there where it was recorded; the final loss lies where the forecast does."""
+    law = {"flops": 5e9, "loss": 3.0, "low": 2.5, "high": 3.5, "law": "laws", "note": EVIL,
+           "holds": True,
+           "frontier": [{"flops": c, "loss": 3.0, "low": 2.5, "high": 3.5} for c in (1e9, 1e10)],
+           }  # fmt: skip
+    ladder = {"rungs": [{"flops": 1e8, "loss": 4.0}], "large": {"flops": 5.0e9, "steps": 100},
+              "loss": {"loss": 3.1, "low": 3.0, "high": 3.2, "times_beyond": 50.0},
+              "curve": []}  # fmt: skip
+    plan = PLAN | {"law": law, "convention_name": "own", "conventions": {"6N": 6e6, "own": 8e6}}
+    speed = [row | {"mfu": mfu} for row, mfu in zip(SPEED, (0.2, None), strict=True)]
+    scores = {"held_out": {"all": {"loss": 3.3}}}
+    page = whole(
+        forecast(made(forecast=plan, speed=speed, recipe=RECIPE, ladder=ladder, scores=scores))
+    )
+    label = next(a["aria-label"] or "" for _, a in page.tags if a.get("role") == "img")
+    assert "this run, held-out from 3.30 at FLOP 5,000,000,000" in label
+    assert "ladder's forecast from 3.10" in label
+    assert "3.300, above the forecast of 3.100 (3.000 to 3.200, 80 %), +6.5 %" in page.text
+    rows = {row[0]: row[1:] for row in page.rows}
+    assert rows["own"][1:] == ["20.0 %", "this program's"]
+    assert rows["6N"][1:] == ["15.0 %", ""]
+    # A run in training has no last loss yet.
+    looks = [{"step": 2, "held_out_loss": 5.0}]
+    page = whole(forecast(made(forecast=plan, looks=looks, recipe=RECIPE)))
+    label = next(a["aria-label"] or "" for _, a in page.tags if a.get("role") == "img")
+    assert "this run" not in label
+    assert {row[0]: row[2] for row in page.rows if row[0] == "own"} == {"own": "–"}

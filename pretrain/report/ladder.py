@@ -35,7 +35,9 @@ def against(records: Records, flops: float) -> list[Child]:
         lines = [forecast, Series("held-out", "s2", held, "dots")]
         note = "Forecast: the rungs' law, through their losses at the same share of training."
         drawn.append(
-            line_chart("Held-out loss", lines, "nats per token", 240, last_x=n_steps, note=note)
+            line_chart(
+                "Held-out loss of a sample", lines, "nats per token", 240, last_x=n_steps, note=note
+            )
         )
     return drawn
 
@@ -60,7 +62,8 @@ def _verdict(
         step, loss, row = told[-1]
         inside = sum(r["low"] <= value <= r["high"] for _, value, r in told)
         texts.append(
-            f"At step {step:,} held-out loss is {significant(loss, 4)}, {_beside(loss, row)}. "
+            f"At step {step:,} the loss of a sample of held-out text is {significant(loss, 4)}, "
+            f"{_beside(loss, row)}. "
             f"{inside} of {some(len(told), 'look')} lie in the interval."
         )
     if "loss" in scores:

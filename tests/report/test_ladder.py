@@ -33,9 +33,8 @@ def test_between_its_points_the_curve_is_straight() -> None:
 
 def test_losses_so_far_are_checked() -> None:
     page = drawn(ladder=LADDER, looks=looks((10, 9.0), (20, 6.05), (40, 5.7)))
-    assert "At step 40 held-out loss is 5.700, above the forecast of 5.500 (5.400 to 5.600, " in (
-        page.text
-    )
+    said = "At step 40 the loss of a sample of held-out text is 5.700, above the forecast of 5.500"
+    assert f"{said} (5.400 to 5.600, " in page.text
     assert "80 %), +3.6 %. 1 of 2 looks lie in the interval." in page.text
     assert "Forecast of the end: 4.000 (3.900 to 4.100, 80 %)." in page.text
     assert [t for t, _ in page.tags].count("circle") == 3
@@ -44,7 +43,7 @@ def test_losses_so_far_are_checked() -> None:
 def test_the_end_is_checked_on_all_text() -> None:
     scores = {"held_out": {"all": {"loss": 3.8}}}
     page = drawn(ladder=LADDER, looks=looks((100, 4.05)), scores=scores)
-    assert "held-out loss is 4.050, inside the forecast" in page.text
+    assert "held-out text is 4.050, inside the forecast" in page.text
     assert "on all held-out text, it is 3.800, below the forecast of 4.000" in page.text
 
 

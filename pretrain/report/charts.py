@@ -39,7 +39,8 @@ _CHAR = 6.6  # pixels of a label's character, a little more than it takes
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `shape` is line, thin (raw values behind a line) or dots (points joined).
+    """One line: `shape` is line, thin (raw values behind a line), dots (points joined) or
+    points (not joined).
 
     intervals: (low, high) of each point, a band behind a line and bars through dots.
     """
@@ -156,6 +157,7 @@ def _series(s: Series, x: Scale, y: Scale, height: int) -> Markup:
         pen = True
     path = element("path", d=" ".join(d), class_=f"stroke {s.shape} {s.colour}",
                    vector_effect="non-scaling-stroke")  # fmt: skip
+    path = Markup("") if s.shape == "points" else path
     is_band = bool(s.intervals) and s.shape == "line"  # else bars
     band = _band(s, x, y, height) if is_band else None
     parts: list[Child] = [
@@ -163,7 +165,7 @@ def _series(s: Series, x: Scale, y: Scale, height: int) -> Markup:
                 preserveAspectRatio="none")
     ]  # fmt: skip
     known = [(a, v) for a, v in points if v is not None and math.isfinite(v)]
-    if (s.shape == "dots" and len(known) <= 40) or len(known) == 1:
+    if (s.shape in ("dots", "points") and len(known) <= 40) or len(known) == 1:
         parts += [
             element("circle", cx=f"{100 * x.at(a):.2f}%", cy=f"{down(y, v, height):.1f}", r=3.2,
                     class_=f"fill {s.colour}")

@@ -32,7 +32,8 @@ def against(records: Records, flops: float) -> list[Child]:
     if len(curve) > 1:
         forecast = Series("forecast, 80 %", "s3", [(step, row["loss"]) for step, row in curve],
                           intervals=[(row["low"], row["high"]) for _, row in curve])  # fmt: skip
-        lines = [forecast, Series("held-out", "s2", held, "dots")]
+        late = [(step, loss) for step, loss in held if step >= curve[0][0] / 2]
+        lines = [forecast, Series("held-out", "s2", late or held, "dots")]
         note = "Forecast: the rungs' law, through their losses at the same share of training."
         drawn.append(
             line_chart(

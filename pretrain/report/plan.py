@@ -37,11 +37,12 @@ def frontier(
         ]  # fmt: skip
         notes.append(f"Law: {law['law']}, the best size of each compute (6 N D); {law['note']}.")
     else:
-        notes.append(f"The public laws are not drawn: {law['note']}.")
+        notes.append(f"The public laws are not drawn: {law['note'].partition('; ')[0]}.")
     if ladder:
         rungs = [(row["flops"], row["loss"]) for row in ladder["rungs"]]
         series += [
-            Series("ladder's rungs", "s4", rungs, "dots"),
+            Series("ladder's rungs", "s4", rungs, "points"),
+            Series("ladder's law", "s4", _line(ladder), labelled=False),
             _point("ladder's forecast", "s3", ladder["large"]["flops"], ladder["loss"]),
         ]
         beyond = significant(ladder["loss"]["times_beyond"])
@@ -55,16 +56,25 @@ def frontier(
     return line_chart(title, series, _UNIT, 280, x_name="FLOP", log_x=True, note=note)
 
 
+def _line(ladder: dict[str, Any]) -> list[tuple[float, float]]:
+    """The ladder's law E + A / C^α from its smallest rung to the large run."""
+    law, low = ladder["loss"], ladder["rungs"][0]["flops"]
+    times = ladder["large"]["flops"] / low
+    at = [low * times ** (i / 40) for i in range(41)]
+    return [(c, law["floor"] + law["factor"] * c ** -law["exponent"]) for c in at]
+
+
 def _point(name: str, colour: str, flops: float, at: dict[str, Any]) -> Series:
     return Series(name, colour, [(flops, at["loss"])], "dots", intervals=[(at["low"], at["high"])])
 
 
 def conventions(per_token: dict[str, float], used: float | None, own: str) -> Markup:
     """used: MFU by the convention `own`, one of per_token's; the others follow from it."""
+    ranked = sorted(per_token.items(), key=lambda item: item[0] == own)  # it comes last
     rows = [
         [name, significant(flops), percent(used and used * flops / per_token[own], 1),
          "this program's" if name == own else ""]
-        for name, flops in per_token.items()
+        for name, flops in ranked
     ]  # fmt: skip
     return table("lrrl", ["Convention", "FLOP per token", "MFU", ""], rows, class_="small")
 

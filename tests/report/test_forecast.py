@@ -84,7 +84,8 @@ def test_the_law_the_ladder_and_the_conventions_are_shown() -> None:
            "frontier": [{"flops": c, "loss": 3.0, "low": 2.5, "high": 3.5} for c in (1e9, 1e10)],
            }  # fmt: skip
     ladder = {"rungs": [{"flops": 1e8, "loss": 4.0}], "large": {"flops": 5.0e9, "steps": 100},
-              "loss": {"loss": 3.1, "low": 3.0, "high": 3.2, "times_beyond": 50.0},
+              "loss": {"loss": 3.1, "low": 3.0, "high": 3.2, "times_beyond": 50.0, "floor": 2.0,
+                       "factor": 100.0, "exponent": 0.2},
               "curve": []}  # fmt: skip
     plan = PLAN | {"law": law, "convention_name": "own", "conventions": {"6N": 6e6, "own": 8e6}}
     speed = [row | {"mfu": mfu} for row, mfu in zip(SPEED, (0.2, None), strict=True)]

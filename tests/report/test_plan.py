@@ -18,7 +18,15 @@ LAW: dict[str, Any] = {
 LADDER: dict[str, Any] = {
     "rungs": [{"flops": 10.0**e, "loss": 24.0 - e} for e in (17, 18, 19)],
     "large": {"flops": 1.1e21, "steps": 100},
-    "loss": {"loss": 2.6, "low": 2.5, "high": 2.7, "times_beyond": 110.0},
+    "loss": {
+        "loss": 2.6,
+        "low": 2.5,
+        "high": 2.7,
+        "times_beyond": 110.0,
+        "floor": 1.0,
+        "factor": 1000.0,
+        "exponent": 0.13,
+    },
 }
 
 
@@ -41,6 +49,9 @@ def test_the_run_lies_on_the_frontier_of_the_law() -> None:
 def test_a_ladder_is_drawn_beside_it() -> None:
     found = series(whole(plan.frontier(LAW, 2.55, LADDER)))
     assert found["ladder's rungs"]["y"] == [7.0, 6.0, 5.0]
+    law = found["ladder's law"]
+    assert law["y"] == [float(f"{1 + 1000 * c**-0.13:.4g}") for c in law["x"]]
+    assert [law["x"][0], law["x"][-1]] == pytest.approx([1e17, 1.1e21])
     assert found["ladder's forecast"]["ends"] == [[2.5, 2.7]]
     assert found["this run, held-out"]["x"] == found["ladder's forecast"]["x"]
 
@@ -51,12 +62,12 @@ def test_where_the_laws_do_not_reach_they_are_not_drawn() -> None:
     assert "The public laws are not drawn: 90 times outside." in page.text
     assert not [t for t, _ in page.tags if t == "svg"]
     assert list(series(whole(plan.frontier(far, 5.0, LADDER)))) == [
-        "ladder's rungs", "ladder's forecast", "this run, held-out"
+        "ladder's rungs", "ladder's law", "ladder's forecast", "this run, held-out"
     ]  # fmt: skip
 
 
 def test_each_convention_has_its_mfu() -> None:
-    page = whole(plan.conventions({"6N": 6e9, "own": 8e9}, 0.4, "own"))
+    page = whole(plan.conventions({"own": 8e9, "6N": 6e9}, 0.4, "own"))
     assert page.rows[1:] == [
         ["6N", significant(6e9), "30.0 %", ""],
         ["own", significant(8e9), "40.0 %", "this program's"],

@@ -35,6 +35,7 @@ def add_to(commands: Any) -> None:
     command.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples")
     command.add_argument("--json", action="store_true", help="all numbers, for programs")
     command.add_argument("--page", type=Path, metavar="FILE.html", help="write charts")
+    command.add_argument("--run", type=Path, metavar="RUN", help="its forecast into a run's report")
     command.set_defaults(call=fit)
     meaning = "train small models below a recipe's and forecast its loss and time"
     command = commands.add_parser("plan ladder", help=meaning, description=meaning)
@@ -58,7 +59,7 @@ def add_to(commands: Any) -> None:
 def fit(arguments: argparse.Namespace) -> int:
     from pretrain import store
     from pretrain.errors import DataError, UsageError
-    from pretrain.plan import fit_page, fits, runs
+    from pretrain.plan import fit_forecast, fit_page, fits, runs
 
     if arguments.bootstrap < 2:
         raise UsageError(f"--bootstrap is {arguments.bootstrap}; must be at least 2")
@@ -67,6 +68,8 @@ def fit(arguments: argparse.Namespace) -> int:
     found = fits.fit_all(table, wanted, arguments.bootstrap)
     if arguments.page:
         store.write_bytes(arguments.page, fit_page.page(table, found).encode())
+    if arguments.run:
+        fit_forecast.write(arguments.run, arguments.table, found)
     if arguments.json:
         told = {
             "file": str(arguments.table), "rows": len(table.loss), "columns": table.columns,

@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from pretrain.report.formats import count, n_bytes, percent, ratio, seconds, short, significant
-from pretrain.report.ladder import against, fitting
+from pretrain.report.ladder import against, beside, fitting
 from pretrain.report.markup import Child, Markup, element, missing, section
 from pretrain.report.plan import conventions, frontier
 from pretrain.report.records import Records
@@ -111,14 +111,18 @@ def _row(name: str, planned: float, fact: float | None, shown: Any) -> list[Chil
 
 
 def _loss(records: Records, plan: dict[str, Any]) -> Child:
-    """The law's frontier and the run on it; of other objectives than the next token nothing."""
-    if not plan.get("law"):
+    """The run on the laws' frontier (those that apply), its ladder's and its fit's forecast."""
+    ladder, fit = fitting(records, plan["flops"]), records.fit
+    found = [plan.get("law"), ladder, fit]
+    if not any(found):
         return None
     scores = (records.scores or {}).get("held_out", {}).get("all") or {}
-    looks = [row["held_out_loss"] for row in records.looks if row.get("held_out_loss") is not None]
-    is_done = "train" in records.manifests
-    measured = scores.get("loss", looks[-1] if looks and is_done else None)
-    return frontier(plan["law"], measured, fitting(records, plan["flops"]))
+    measured = scores.get("loss")
+    drawn = frontier(*found, (plan["flops"], measured) if measured else None)
+    if not (fit and measured):
+        return drawn
+    said = f"Held-out loss is {significant(measured, 4)}, {beside(measured, fit)} by the fit."
+    return drawn, element("p", said)
 
 
 def _conventions(records: Records, plan: dict[str, Any]) -> list[Child]:

@@ -18,42 +18,55 @@ from pretrain.report.records import N_COLOURS
 from pretrain.report.scatter import Group, scatter
 from pretrain.report.tables import bar, key, table
 
-_UNIT = "nats per token over training FLOP"
-
 
 def frontier(
-    law: dict[str, Any], measured: float | None = None, ladder: dict[str, Any] | None = None
+    law: dict[str, Any] | None,
+    ladder: dict[str, Any] | None = None,
+    fit: dict[str, Any] | None = None,
+    measured: tuple[float, float] | None = None,
 ) -> Markup:
-    """law: of plan/frontier.py. measured: the run's held-out loss. ladder: ladder.json's record."""
-    title = "Loss over compute"
-    series: list[Series] = []
-    notes: list[str] = []
-    if law["holds"]:
-        points = law["frontier"]
-        series += [
-            Series("public laws, 80 %", "s1", [(p["flops"], p["loss"]) for p in points],
-                   intervals=[(p["low"], p["high"]) for p in points]),
-            _point("forecast", "s2", law["flops"], law),
-        ]  # fmt: skip
-        notes.append(f"Law: {law['law']}, the best size of each compute (6 N D); {law['note']}.")
-    else:
-        notes.append(f"The public laws are not drawn: {law['note'].partition('; ')[0]}.")
-    if ladder:
-        rungs = [(row["flops"], row["loss"]) for row in ladder["rungs"]]
-        series += [
-            Series("ladder's rungs", "s4", rungs, "points"),
-            Series("ladder's law", "s4", _line(ladder), labelled=False),
-            _point("ladder's forecast", "s3", ladder["large"]["flops"], ladder["loss"]),
-        ]
-        beyond = significant(ladder["loss"]["times_beyond"])
-        notes.append(f"Ladder: {beyond} times beyond its largest rung (80 %).")
-    if measured is not None and series:
-        at = ladder["large"]["flops"] if ladder else law["flops"]
-        series.append(Series("this run, held-out", "ink", [(at, measured)], "dots"))
-    note = " ".join(notes)
+    """law: of plan/frontier.py. ladder, fit: their records. measured: the run's FLOP and loss."""
+    told = [
+        draw(found)
+        for draw, found in ((_by_laws, law), (_by_ladder, ladder), (_by_fit, fit))
+        if found
+    ]
+    series = [one for found, _ in told for one in found]
+    note = " ".join(said for _, said in told)
     if not series:
         return element("p", note, class_="note")
-    return line_chart(title, series, _UNIT, 280, x_name="FLOP", log_x=True, note=note)
+    if measured:
+        series.append(Series("this run, held-out", "ink", [measured], "dots"))
+    title, unit = "Loss over compute", "nats per token over training FLOP"
+    return line_chart(title, series, unit, 280, x_name="FLOP", log_x=True, note=note)
+
+
+def _by_laws(law: dict[str, Any]) -> tuple[list[Series], str]:
+    if not law["holds"]:
+        return [], f"The public laws are not drawn: {law['note'].partition('; ')[0]}."
+    points = law["frontier"]
+    line = Series("public laws, 80 %", "s1", [(p["flops"], p["loss"]) for p in points],
+                  intervals=[(p["low"], p["high"]) for p in points])  # fmt: skip
+    said = f"Law: {law['law']}, the best size of each compute (6 N D); {law['note']}."
+    return [line, _point("forecast", "s2", law["flops"], law)], said
+
+
+def _by_ladder(ladder: dict[str, Any]) -> tuple[list[Series], str]:
+    rungs = [(row["flops"], row["loss"]) for row in ladder["rungs"]]
+    series = [
+        Series("ladder's rungs", "s4", rungs, "points"),
+        Series("ladder's law", "s4", _line(ladder), labelled=False),
+        _point("ladder's forecast", "s3", ladder["large"]["flops"], ladder["loss"]),
+    ]
+    beyond = significant(ladder["loss"]["times_beyond"])
+    return series, f"Ladder: {beyond} times beyond its largest rung (80 %)."
+
+
+def _by_fit(fit: dict[str, Any]) -> tuple[list[Series], str]:
+    times = fit["times_outside"]
+    where = f"{significant(times)} times outside" if times > 1 else "within"
+    said = f"Fit: {fit['law']}, {fit['runs']} runs of {fit['table']}, {where} their range (80 %)."
+    return [_point("fit's forecast", "s5", fit["flops"], fit)], said
 
 
 def _line(ladder: dict[str, Any]) -> list[tuple[float, float]]:

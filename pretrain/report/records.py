@@ -29,6 +29,7 @@ class Records:
     scores: dict[str, Any] | None
     passages: list[dict[str, Any]]
     forecast: dict[str, Any] | None
+    fit: dict[str, Any] | None  # of `pretrain plan fit --run`
     ladder: dict[str, Any] | None  # of `pretrain plan ladder`, beside the run
     verified: dict[str, Any] | None
     data_summary: dict[str, Any] | None
@@ -111,6 +112,7 @@ def read(folder: Path) -> Records:
         scores=value("evaluate/scores.json", dict),
         passages=value("evaluate/passage.json", list) or [],
         forecast=value("plan/forecast.json", dict),
+        fit=value("fit.json", dict),
         ladder=value(f"../{folder.resolve().name}-ladder/ladder.json", dict),
         verified=value("publish/verify.json", dict),
         data_summary=value("publish/model/data_summary.json", dict),

@@ -100,6 +100,10 @@ def test_the_law_the_ladder_and_the_conventions_are_shown() -> None:
     rows = {row[0]: row[1:] for row in page.rows}
     assert rows["own"][1:] == ["20.0 %", "this program's"]
     assert rows["6N"][1:] == ["15.0 %", ""]
+    fit = law | {"runs": 9, "table": "t.csv", "times_outside": 1}
+    page = whole(forecast(made(forecast=plan, recipe=RECIPE, fit=fit, scores=scores)))
+    said = "Held-out loss is 3.300, inside the forecast of 3.000 (2.500 to 3.500, 80 %), +10.0 %"
+    assert f"{said} by the fit." in page.text
     # A run in training has no last loss yet.
     looks = [{"step": 2, "held_out_loss": 5.0}]
     page = whole(forecast(made(forecast=plan, looks=looks, recipe=RECIPE)))

@@ -41,13 +41,13 @@ def test_the_run_lies_on_the_frontier_of_the_law() -> None:
     assert found["forecast"] | {"name": ""} == {
         "name": "", "x": [10**21], "y": [2.5], "ends": [[2.0, 3.0]]
     }  # fmt: skip
-    found = series(whole(plan.frontier(LAW, measured=2.55)))
+    found = series(whole(plan.frontier(LAW, measured=(1.1e21, 2.55))))
     assert found["this run, held-out"]["y"] == [2.55]
-    assert found["this run, held-out"]["x"] == [10**21]
+    assert found["this run, held-out"]["x"] == [int(1.1e21)]
 
 
 def test_a_ladder_is_drawn_beside_it() -> None:
-    found = series(whole(plan.frontier(LAW, 2.55, LADDER)))
+    found = series(whole(plan.frontier(LAW, LADDER, measured=(1.1e21, 2.55))))
     assert found["ladder's rungs"]["y"] == [7.0, 6.0, 5.0]
     law = found["ladder's law"]
     assert law["y"] == [float(f"{1 + 1000 * c**-0.13:.4g}") for c in law["x"]]
@@ -56,12 +56,22 @@ def test_a_ladder_is_drawn_beside_it() -> None:
     assert found["this run, held-out"]["x"] == found["ladder's forecast"]["x"]
 
 
+def test_a_fit_is_drawn_beside_it() -> None:
+    fit = {"law": "parametric", "runs": 9, "table": EVIL, "flops": 1e21, "loss": 2.7, "low": 2.6,
+           "high": 2.8, "times_outside": 3.0}  # fmt: skip
+    page = whole(plan.frontier(LAW, fit=fit))
+    assert series(page)["fit's forecast"]["ends"] == [[2.6, 2.8]]
+    assert "3.00 times outside their range (80 %)." in page.text
+    assert "within their range" in whole(plan.frontier(LAW, fit=fit | {"times_outside": 1})).text
+    assert list(series(whole(plan.frontier(None, None, fit)))) == ["fit's forecast"]
+
+
 def test_where_the_laws_do_not_reach_they_are_not_drawn() -> None:
     far = LAW | {"holds": False, "note": "90 times outside", "frontier": []}
-    page = whole(plan.frontier(far, 5.0))
+    page = whole(plan.frontier(far, measured=(1.1e21, 5.0)))
     assert "The public laws are not drawn: 90 times outside." in page.text
     assert not [t for t, _ in page.tags if t == "svg"]
-    assert list(series(whole(plan.frontier(far, 5.0, LADDER)))) == [
+    assert list(series(whole(plan.frontier(far, LADDER, measured=(1.1e21, 5.0))))) == [
         "ladder's rungs", "ladder's law", "ladder's forecast", "this run, held-out"
     ]  # fmt: skip
 

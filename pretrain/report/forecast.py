@@ -112,13 +112,12 @@ def _row(name: str, planned: float, fact: float | None, shown: Any) -> list[Chil
 
 def _loss(records: Records, plan: dict[str, Any]) -> Child:
     """The run on the laws' frontier (those that apply), its ladder's and its fit's forecast."""
-    ladder, fit = fitting(records, plan["flops"]), records.fit
-    found = [plan.get("law"), ladder, fit]
-    if not any(found):
+    law, ladder, fit = plan.get("law"), fitting(records, plan["flops"]), records.fit
+    if not (law or ladder or fit):
         return None
     scores = (records.scores or {}).get("held_out", {}).get("all") or {}
     measured = scores.get("loss")
-    drawn = frontier(*found, (plan["flops"], measured) if measured else None)
+    drawn = frontier(law, ladder, fit, (plan["flops"], measured) if measured else None)
     if not (fit and measured):
         return drawn
     said = f"Held-out loss is {significant(measured, 4)}, {beside(measured, fit)} by the fit."

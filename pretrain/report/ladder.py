@@ -34,7 +34,7 @@ def against(records: Records, flops: float) -> list[Child]:
                           intervals=[(row["low"], row["high"]) for _, row in curve])  # fmt: skip
         late = [(step, loss) for step, loss in held if step >= curve[0][0] / 2]
         lines = [forecast, Series("held-out", "s2", late or held, "dots")]
-        note = "Forecast: the rungs' law, through their losses at the same share of training."
+        note = "Forecast: the largest rung's curve, ended where the rungs' law of this sample does."
         drawn.append(
             line_chart(
                 "Held-out loss of a sample", lines, "nats per token", 240, last_x=n_steps, note=note

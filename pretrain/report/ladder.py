@@ -25,7 +25,7 @@ def against(records: Records, flops: float) -> list[Child]:
         text = f"There is a ladder of a run of {other} FLOP; this one has {significant(flops)}."
         return [heading, element("p", text, class_="warning")]
     n_steps = found["large"]["steps"]
-    curve = [(row["share"] * n_steps, row) for row in found.get("curve", [])]
+    curve = [(round(row["share"] * n_steps), row) for row in found.get("curve", [])]
     held = [(row["step"], row["held_out_loss"]) for row in records.looks
             if row.get("held_out_loss") is not None]  # fmt: skip
     drawn: list[Child] = [heading, element("p", _verdict(records, found, curve, held))]
@@ -43,7 +43,7 @@ def against(records: Records, flops: float) -> list[Child]:
     return drawn
 
 
-def at(curve: list[tuple[float, dict[str, Any]]], step: float) -> dict[str, float] | None:
+def at(curve: list[tuple[int, dict[str, Any]]], step: float) -> dict[str, float] | None:
     """The forecast of a step, between those of the curve; None before it begins."""
     for (a, before), (b, after) in pairwise(curve):
         if a <= step <= b:
@@ -53,7 +53,7 @@ def at(curve: list[tuple[float, dict[str, Any]]], step: float) -> dict[str, floa
 
 
 def _verdict(
-    records: Records, found: dict[str, Any], curve: list[tuple[float, dict[str, Any]]],
+    records: Records, found: dict[str, Any], curve: list[tuple[int, dict[str, Any]]],
     held: list[tuple[int, float]],
 ) -> str:  # fmt: skip
     scores = (records.scores or {}).get("held_out", {}).get("all") or {}
@@ -74,7 +74,9 @@ def _verdict(
         )
     else:
         end = found["loss"]
-        texts.append(f"Forecast of the end: {significant(end['loss'], 4)} ({_ends(end)}).")
+        texts.append(
+            f"Forecast of the end, on all held-out text: {significant(end['loss'], 4)} ({_ends(end)})."
+        )
     return " ".join(texts)
 
 

@@ -11,7 +11,8 @@ function nearest(xs, x) {
 }
 
 function figures(value, most) {
-  if (value >= 1e15) return value.toExponential(2).replace("e+", "×10^");
+  const raised = (_, power) => "×10" + [...power].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("");
+  if (value >= 1e12) return value.toExponential(2).replace(/e\+(\d+)/, raised);
   return value.toLocaleString("en", most ? { maximumSignificantDigits: most } : {});
 }
 

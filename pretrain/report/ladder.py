@@ -75,7 +75,8 @@ def _verdict(
     else:
         end = found["loss"]
         texts.append(
-            f"Forecast of the end, on all held-out text: {significant(end['loss'], 4)} ({_ends(end)})."
+            f"Forecast of the end, on all held-out text: {significant(end['loss'], 4)} "
+            f"({_ends(end)})."
         )
     return " ".join(texts)
 

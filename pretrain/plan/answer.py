@@ -58,7 +58,7 @@ class Answer:
     run: Run
     layouts: list[Found]
     told: dict[str, Any]
-    task: Task
+    task: search.Task
     belief: Belief
 
 

@@ -47,7 +47,7 @@ def test_the_command_writes_it(tmp_path, capsys):
 
 def test_a_page_of_a_recipe_alone_is_a_question(tmp_path, capsys):
     """It is refused with what is missing, and no stage begins."""
-    asked = ["plan", "recipes/laptop.toml", "--page", str(tmp_path / "x.html")]
-    assert cli.command(asked) != 0
+    asked = ["plan", "recipes/laptop.toml", "--page", str(tmp_path / "x.html"), "--runs"]
+    assert cli.command([*asked, str(tmp_path)]) != 0
     assert "--hardware NAME or --this-machine must be given" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

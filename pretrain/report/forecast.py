@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from pretrain.report.formats import count, n_bytes, percent, ratio, seconds, short, significant
-from pretrain.report.ladder import against, beside, fitting
+from pretrain.report.ladder import against, fitting, place
 from pretrain.report.markup import Child, Markup, element, missing, section
 from pretrain.report.plan import conventions, frontier
 from pretrain.report.records import Records
@@ -117,11 +117,20 @@ def _loss(records: Records, plan: dict[str, Any]) -> Child:
         return None
     scores = (records.scores or {}).get("held_out", {}).get("all") or {}
     measured = scores.get("loss")
+    told = {
+        "public laws": law if law and law["holds"] else None,
+        "ladder": ladder and ladder["loss"],
+        "fit": fit,
+    }
+    rows = [
+        [f"by the {name}", significant(row["loss"], 4),
+         f"{significant(row['low'], 4)} to {significant(row['high'], 4)}",
+         significant(measured, 4), place(measured, row) if measured else ""]
+        for name, row in told.items() if row
+    ]  # fmt: skip
+    head = ["Held-out loss at the end", "Forecast", "80 %", "Fact", ""]
     drawn = frontier(law, ladder, fit, (plan["flops"], measured) if measured else None)
-    if not (fit and measured):
-        return drawn
-    said = f"Held-out loss is {significant(measured, 4)}, {beside(measured, fit)} by the fit."
-    return drawn, element("p", said)
+    return drawn, table("lrrrl", head, rows, class_="small") if rows else None
 
 
 def _conventions(records: Records, plan: dict[str, Any]) -> list[Child]:

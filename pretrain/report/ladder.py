@@ -64,13 +64,13 @@ def _verdict(
         inside = sum(r["low"] <= value <= r["high"] for _, value, r in told)
         texts.append(
             f"At step {step:,} the loss of a sample of held-out text is {significant(loss, 4)}, "
-            f"{beside(loss, row)}. "
+            f"{_beside(loss, row)}. "
             f"{inside} of {some(len(told), 'look')} lie in the interval."
         )
     if "loss" in scores:
         texts.append(
             f"At the end, on all held-out text, it is {significant(scores['loss'], 4)}, "
-            f"{beside(scores['loss'], found['loss'])}."
+            f"{_beside(scores['loss'], found['loss'])}."
         )
     else:
         end = found["loss"]
@@ -81,11 +81,14 @@ def _verdict(
     return " ".join(texts)
 
 
-def beside(loss: float, row: dict[str, float]) -> str:
-    """Where a loss lies to a forecast with low and high, in words."""
-    place = "below" if loss < row["low"] else "above" if loss > row["high"] else "inside"
-    off = 100 * (loss / row["loss"] - 1)
-    return f"{place} the forecast of {significant(row['loss'], 4)} ({_ends(row)}), {off:+.1f} %"
+def place(loss: float, row: dict[str, float]) -> str:
+    """Where a loss lies to a forecast with low and high."""
+    return "below" if loss < row["low"] else "above" if loss > row["high"] else "inside"
+
+
+def _beside(loss: float, row: dict[str, float]) -> str:
+    off, told = 100 * (loss / row["loss"] - 1), significant(row["loss"], 4)
+    return f"{place(loss, row)} the forecast of {told} ({_ends(row)}), {off:+.1f} %"
 
 
 def _ends(row: dict[str, float]) -> str:

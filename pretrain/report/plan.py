@@ -36,7 +36,7 @@ def frontier(
     if not series:
         return element("p", note, class_="note")
     if measured:
-        series.append(Series("this run, held-out", "ink", [measured], "dots"))
+        series.append(Series("this run", "ink", [measured], "dots"))
     title, unit = "Loss over compute", "nats per token over training FLOP"
     return line_chart(title, series, unit, 280, x_name="FLOP", log_x=True, note=note)
 

@@ -94,16 +94,18 @@ def test_the_law_the_ladder_and_the_conventions_are_shown() -> None:
         forecast(made(forecast=plan, speed=speed, recipe=RECIPE, ladder=ladder, scores=scores))
     )
     label = next(a["aria-label"] or "" for _, a in page.tags if a.get("role") == "img")
-    assert "this run, held-out from 3.30 at FLOP 5,000,000,000" in label
+    assert "this run from 3.30 at FLOP 5,000,000,000" in label
     assert "ladder's forecast from 3.10" in label
+    assert ["by the ladder", "3.100", "3.000 to 3.200", "3.300", "above"] in page.rows
     assert "3.300, above the forecast of 3.100 (3.000 to 3.200, 80 %), +6.5 %" in page.text
     rows = {row[0]: row[1:] for row in page.rows}
     assert rows["own"][1:] == ["20.0 %", "this program's"]
     assert rows["6N"][1:] == ["15.0 %", ""]
     fit = law | {"runs": 9, "table": "t.csv", "times_outside": 1}
     page = whole(forecast(made(forecast=plan, recipe=RECIPE, fit=fit, scores=scores)))
-    said = "Held-out loss is 3.300, inside the forecast of 3.000 (2.500 to 3.500, 80 %), +10.0 %"
-    assert f"{said} by the fit." in page.text
+    rows = [row for row in page.rows if row[0].startswith("by the ")]
+    interval = ["3.000", "2.500 to 3.500", "3.300", "inside"]
+    assert rows == [["by the public laws", *interval], ["by the fit", *interval]]
     # A run in training has no last loss yet.
     looks = [{"step": 2, "held_out_loss": 5.0}]
     page = whole(forecast(made(forecast=plan, looks=looks, recipe=RECIPE)))

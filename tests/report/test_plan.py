@@ -42,8 +42,8 @@ def test_the_run_lies_on_the_frontier_of_the_law() -> None:
         "name": "", "x": [10**21], "y": [2.5], "ends": [[2.0, 3.0]]
     }  # fmt: skip
     found = series(whole(plan.frontier(LAW, measured=(1.1e21, 2.55))))
-    assert found["this run, held-out"]["y"] == [2.55]
-    assert found["this run, held-out"]["x"] == [int(1.1e21)]
+    assert found["this run"]["y"] == [2.55]
+    assert found["this run"]["x"] == [int(1.1e21)]
 
 
 def test_a_ladder_is_drawn_beside_it() -> None:
@@ -53,7 +53,7 @@ def test_a_ladder_is_drawn_beside_it() -> None:
     assert law["y"] == [float(f"{1 + 1000 * c**-0.13:.4g}") for c in law["x"]]
     assert [law["x"][0], law["x"][-1]] == pytest.approx([1e17, 1.1e21])
     assert found["ladder's forecast"]["ends"] == [[2.5, 2.7]]
-    assert found["this run, held-out"]["x"] == found["ladder's forecast"]["x"]
+    assert found["this run"]["x"] == found["ladder's forecast"]["x"]
 
 
 def test_a_fit_is_drawn_beside_it() -> None:
@@ -72,7 +72,7 @@ def test_where_the_laws_do_not_reach_they_are_not_drawn() -> None:
     assert "The public laws are not drawn: 90 times outside." in page.text
     assert not [t for t, _ in page.tags if t == "svg"]
     assert list(series(whole(plan.frontier(far, LADDER, measured=(1.1e21, 5.0))))) == [
-        "ladder's rungs", "ladder's law", "ladder's forecast", "this run, held-out"
+        "ladder's rungs", "ladder's law", "ladder's forecast", "this run"
     ]  # fmt: skip
 
 

@@ -61,8 +61,10 @@ def _layouts(found: Answer) -> list[Child]:
     tried = found.told["tried"]
     note = (
         f"Of {count(tried['candidates'])} layouts {count(tried['fitting'])} fit. Of each division "
-        "of the devices the fastest variant that fits is drawn, or the smallest."
+        "of the devices the fastest variant that fits is drawn, or the smallest; the fastest "
+        f"{search.MOST_DRAWN} that fit, and as many that do not, at most."
     )
+    several = len(others) > 1  # one device has but one
     told = found.told["layouts"]
     rows = [
         [str(i), one["said"], f"{one['n_micro']:,} of {one['micro_rows']:,} rows", one["why"]]
@@ -71,8 +73,8 @@ def _layouts(found: Answer) -> list[Child]:
     times = {f"layout {i}": one["seconds_by_part"] for i, one in enumerate(told, 1)}
     weights = {f"layout {i}": one["bytes_by_part"] for i, one in enumerate(told, 1)}
     return [
-        pictures.layouts(told, others, limit),
-        element("p", note, class_="note"),
+        pictures.layouts(told, others, limit) if several else None,
+        element("p", note, class_="note") if several else None,
         table("lwlw", ["Layout", "", "Micro-batches", ""], rows),
         pictures.parts("A step", times, lambda value: f"{significant(value)} s"),
         pictures.parts("Memory of the fullest device", weights, _gib),

@@ -25,6 +25,7 @@ from pretrain.plan.network import Network
 from pretrain.plan.steptime import Layouts, Multipliers
 
 RECOMPUTE = ("none", "selective", "full")
+MOST_DRAWN = 120  # layouts of a picture, of those that fit and of those that do not
 _MOST_MICRO_ROWS = 32
 
 
@@ -100,7 +101,7 @@ def best(
 
 
 def survey(
-    task: Task, by: Multipliers, habits: Habits = OURS, most: int = 120
+    task: Task, by: Multipliers, habits: Habits = OURS, most: int = MOST_DRAWN
 ) -> list[tuple[Found, bool]]:
     """(layout, whether it fits) for a picture: of each division its fastest variant that fits, or
     its smallest; the fastest of those that fit and of those that do not, so many of each.

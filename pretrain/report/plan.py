@@ -125,7 +125,7 @@ def parts(
 ) -> Markup:
     """Bars of parts on one scale, one a row, with one key; `shown` writes a value.
 
-    Colours go by the parts' sums; the small ones share a grey.
+    Colours go by a part's largest value; those beyond the palette share a grey.
     """
     names = sorted({n for row in rows.values() for n in row}, key=lambda n: _largest(rows, n))
     kept = names[::-1][:N_COLOURS]
@@ -138,7 +138,8 @@ def parts(
         for name, row in zip(rows, drawn, strict=True)
     ]  # fmt: skip
     words = {n: f" {shown(v)}" for n, v in drawn[0].items()} if len(rows) == 1 else {}
-    entries = [(colours.get(n, "s0"), n + words.get(n, "")) for n in drawn[0]]
+    named = {name: None for row in drawn for name in row}
+    entries = [(colours.get(n, "s0"), n + words.get(n, "")) for n in named]
     caption = element("strong", title), element("span", said, class_="unit") if said else None
     return element(
         "figure", element("figcaption", *caption),

@@ -37,6 +37,13 @@ def test_without_a_price_there_is_no_bar_of_cost():
     assert "final run" not in page.text
 
 
+def test_one_device_has_bars_and_no_chart_of_layouts():
+    _, page = page_of(hardware="L40S", count=1, parameters=1e8, tokens=2e9)
+    charts = [a["aria-label"] or "" for t, a in page.tags if a.get("role") == "img"]
+    assert not [c for c in charts if c.startswith("Step time and memory")]
+    assert [c for c in charts if "activations" in c and "GiB" in c]
+
+
 def test_the_command_writes_it(tmp_path, capsys):
     path = tmp_path / "plan.html"
     asked = ["--hardware", "H100", "--parameters", "1b", "--tokens", "20b", "--page", str(path)]

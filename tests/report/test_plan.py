@@ -109,6 +109,12 @@ def test_bars_have_one_scale_and_one_key() -> None:
     assert page.rows[1:] == [["one", "", "4.0"], ["two", "", "8.0"]]
 
 
+def test_the_key_knows_what_only_a_later_row_has() -> None:
+    later = {f"part {i}": 100.0 - i for i in range(9)}
+    page = whole(plan.parts("Bytes", {"one": {"part 0": 1.0}, "two": later}, str))
+    assert "all others" in page.text
+
+
 def test_small_parts_are_drawn_as_one() -> None:
     row = {f"part {i}": 100.0 - i for i in range(9)}
     page = whole(plan.parts("Bytes", {"all": row}, lambda v: f"{v:g}", "of a device"))

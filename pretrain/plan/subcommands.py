@@ -69,7 +69,7 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.page:
         store.write_bytes(arguments.page, fit_page.page(table, found).encode())
     if arguments.run:
-        fit_forecast.write(arguments.run, arguments.table, found)
+        fit_forecast.write(arguments.run, arguments.table, table, found)
     if arguments.json:
         told = {
             "file": str(arguments.table), "rows": len(table.loss), "columns": table.columns,

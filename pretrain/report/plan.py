@@ -127,7 +127,9 @@ def parts(
 
     Colours go by a part's largest value; those beyond the palette share a grey.
     """
-    names = sorted({n for row in rows.values() for n in row}, key=lambda n: _largest(rows, n))
+    names = sorted(
+        {n for row in rows.values() for n, v in row.items() if v}, key=lambda n: _largest(rows, n)
+    )
     kept = names[::-1][:N_COLOURS]
     colours = {name: f"s{i + 1}" for i, name in enumerate(kept)}
     drawn = [_without_small(row, kept) for row in rows.values()]

@@ -99,8 +99,9 @@ def test_layouts_are_told_apart() -> None:
 
 
 def test_bars_have_one_scale_and_one_key() -> None:
-    rows = {"one": {"x": 3.0, "y": 1.0}, "two": {"y": 6.0, "x": 2.0}}
+    rows = {"one": {"x": 3.0, "y": 1.0, "none": 0.0}, "two": {"y": 6.0, "x": 2.0}}
     page = whole(plan.parts("Steps", rows, str))
+    assert "none" not in page.text
     widths = [(a["class"], a["width"]) for t, a in page.tags if t == "rect"]
     assert widths == [
         ("fill s1", "12.500%"), ("fill s2", "37.500%"), ("fill s1", "75.000%"),

@@ -4,10 +4,13 @@
 
 The table's runs must have the run's text and tokenizer. Of _LAWS the first that was fitted without
 a warning, else with the fewest, at the run's parameters (all of them), tokens and compute: the
-plan's where the table has a column of it, else 6 N D. The interval is the larger of two errors: of
-80 % of the runs left out, and of the largest left out.
+plan's where the table has a column of it, else 6 N D.
+
+    interval    the larger error of two (of 80 % of the runs left out, of the largest left out), and
+                half of what another law, fitted to the same runs, says otherwise
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +50,21 @@ def forecast(
         raise DataError(f"plan fit: no law of loss was fitted; must be one of {', '.join(_LAWS)}")
     name = min(names, key=lambda name: len(found[name]["warnings"]))
     record, at = found[name], {"N": n, "D": tokens, "C": flops}
-    constants, variables = record["constants"], record["variables"]
-    loss = constants.get("E", 0.0) + sum(
-        constants[letter] / at[x] ** constants[f"exponent of {x}"]
-        for letter, x in zip("AB", variables, strict=False)
-    )
-    half = max(record["scatter_80"], abs(record["largest_left_out"] or 0.0))
-    ends = zip(variables, record["fitted_from"], record["fitted_to"], strict=True)
+    loss = _loss(record, at)
+    apart = max(abs(math.log(loss / _loss(found[other], at))) for other in names) / 2
+    half = math.hypot(max(record["scatter_80"], abs(record["largest_left_out"] or 0.0)), apart)
+    ends = zip(record["variables"], record["fitted_from"], record["fitted_to"], strict=True)
     return {
         "law": name, "runs": record["runs"], "flops": flops, "loss": loss,
-        "low": loss * (1 - half), "high": loss * (1 + half),
+        "low": loss * math.exp(-half), "high": loss * math.exp(half),
         "times_outside": max(max(at[x] / high, low / at[x], 1.0) for x, low, high in ends),
     }  # fmt: skip
+
+
+def _loss(record: dict[str, Any], at: dict[str, float]) -> float:
+    constants = record["constants"]
+    terms = [
+        constants[letter] / at[x] ** constants[f"exponent of {x}"]
+        for letter, x in zip("AB", record["variables"], strict=False)
+    ]
+    return float(constants.get("E", 0.0) + sum(terms))

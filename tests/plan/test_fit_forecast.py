@@ -1,6 +1,7 @@
 """A fitted law asked at a run's size and tokens, and written beside it."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -44,7 +45,16 @@ def test_the_interval_is_the_larger_error(largest):
     value = 100 / 6e17**0.1
     half = max(0.02, abs(largest or 0))
     assert told["loss"] == pytest.approx(value)
-    assert (told["low"], told["high"]) == pytest.approx((value * (1 - half), value * (1 + half)))
+    assert math.log(told["high"] / value) == pytest.approx(half)
+    assert math.log(told["low"] / value) == pytest.approx(-half)
+    # Another law, fitted to the same runs, says half as much again.
+    found["floor"] = found["power"] | {
+        "constants": {"E": 0.0, "A": 150.0, "exponent of C": 0.1}, "warnings": ["x"],
+    }  # fmt: skip
+    told = fit_forecast.forecast(found, 1e8, 1e9, 6e17)
+    assert told["law"] == "power"
+    wide = math.hypot(half, math.log(1.5) / 2)
+    assert math.log(told["high"] / value) == pytest.approx(wide)
 
 
 def test_a_law_that_its_runs_do_not_bear_stands_back():

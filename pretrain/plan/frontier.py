@@ -3,8 +3,8 @@
     loss(C) = min over N of the laws' loss at (N, C / 6 N)          dense models, 6 N D
 
 A run lies on it or above: above by what its size, its tokens or repeated text cost; the frontier is
-of text that is all new. What lies 10 times outside the range of every public set is left out: there
-the laws are no forecast (of a network of 2 M parameters they say 20 nats a token).
+of text that is all new. What is 10 times smaller than every public set is left out: of a network of
+2 M parameters the laws say 20 nats a token. What is 10 times larger is marked as extrapolated.
 """
 
 from dataclasses import asdict
@@ -23,7 +23,7 @@ def around(
 ) -> dict[str, Any]:
     """The run's loss with its 80 % interval, in nats per token, and the frontier's.
 
-    `holds`: whether the run itself is near enough to the public ones.
+    `holds`: whether the run is large enough for the laws to say anything.
     Raises: UsageError where a number is not above 0.
     """
     run = laws.predict(n_parameters, tokens, unique_tokens)
@@ -38,13 +38,16 @@ def around(
 
 
 def _holds(n: float, tokens: float) -> bool:
-    return min(row.law.outside(n, tokens) for row in laws.ensemble()) <= laws.FAR
+    """Whether some public set has runs less than 10 times larger in size and in tokens."""
+    lows = (row.law.low for row in laws.ensemble())
+    return min(max(size / n, d / tokens) for size, d in lows) <= laws.FAR
 
 
-def _point(flops: float) -> dict[str, float]:
+def _point(flops: float) -> dict[str, Any]:
     n, tokens = laws.optimum(flops, laws.central)
     best = laws.predict(n, tokens)
     return {
         "flops": flops, "parameters": n, "tokens": tokens,
         "loss": best.loss, "low": best.low, "high": best.high,
+        "extrapolated": min(row.law.outside(n, tokens) for row in laws.ensemble()) > laws.FAR,
     }  # fmt: skip

@@ -39,7 +39,7 @@ _CHAR = 6.6  # pixels of a label's character, a little more than it takes
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `shape` is line, thin (raw values behind a line), dots (points joined) or
+    """One line: `shape` is line, dashed, thin (raw values behind a line), dots (points joined) or
     points (not joined).
 
     intervals: (low, high) of each point, a band behind a line and bars through dots.
@@ -158,7 +158,7 @@ def _series(s: Series, x: Scale, y: Scale, height: int) -> Markup:
     path = element("path", d=" ".join(d), class_=f"stroke {s.shape} {s.colour}",
                    vector_effect="non-scaling-stroke")  # fmt: skip
     path = Markup("") if s.shape == "points" else path
-    is_band = bool(s.intervals) and s.shape == "line"  # else bars
+    is_band = bool(s.intervals) and s.shape in ("line", "dashed")  # else bars
     band = _band(s, x, y, height) if is_band else None
     parts: list[Child] = [
         element("svg", band, path, viewBox=f"0 0 1000 {height}", width="100%", height=height,

@@ -45,10 +45,18 @@ def _by_laws(law: dict[str, Any]) -> tuple[list[Series], str]:
     if not law["holds"]:
         return [], f"The public laws are not drawn: {law['note'].partition('; ')[0]}."
     points = law["frontier"]
-    line = Series("public laws, 80 %", "s1", [(p["flops"], p["loss"]) for p in points],
-                  intervals=[(p["low"], p["high"]) for p in points])  # fmt: skip
+    n_near = sum(not point["extrapolated"] for point in points)
+    pieces = [
+        ("public laws, 80 %", "line", points[:n_near]),
+        ("extrapolated", "dashed", points[max(0, n_near - 1) :]),
+    ]
+    lines = [
+        Series(name, "s1", [(p["flops"], p["loss"]) for p in some], shape,
+               intervals=[(p["low"], p["high"]) for p in some])
+        for name, shape, some in pieces if len(some) > 1
+    ]  # fmt: skip
     said = f"Law: {law['law']}, the best size of each compute (6 N D); {law['note']}."
-    return [line, _point("forecast", "s2", law["flops"], law)], said
+    return [*lines, _point("forecast", "s2", law["flops"], law)], said
 
 
 def _by_ladder(ladder: dict[str, Any]) -> tuple[list[Series], str]:

@@ -34,10 +34,22 @@ def test_repeated_text_raises_the_run_alone():
     assert often["frontier"] == once["frontier"]
 
 
-def test_far_from_all_public_runs_no_frontier_is_told():
+def test_below_all_public_runs_no_frontier_is_told():
     found = frontier.around(1.8e6, 8e5)
     assert not found["holds"]
     assert "no forecast" in found["note"]
-    for point in frontier.around(2e8, 4e9)["frontier"]:
+    assert frontier.around(1e8, 2e9)["holds"]
+    points = frontier.around(3e7, 6e8)["frontier"]
+    assert points[0]["flops"] > 6 * 3e7 * 6e8 / 1e3  # what is smaller is left out
+    assert points[0]["loss"] < 10
+
+
+def test_beyond_them_it_is_told_as_extrapolated():
+    found = frontier.around(4e11, 1.5e13)
+    assert found["holds"]
+    marks = [point["extrapolated"] for point in found["frontier"]]
+    assert marks == sorted(marks)
+    assert set(marks) == {False, True}
+    for point in found["frontier"]:
         outside = [law.law.outside(point["parameters"], point["tokens"]) for law in laws.ensemble()]
-        assert min(outside) <= laws.FAR
+        assert point["extrapolated"] == (min(outside) > laws.FAR)

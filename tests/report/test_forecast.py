@@ -81,7 +81,8 @@ def test_the_law_the_ladder_and_the_conventions_are_shown() -> None:
     """Each is there where it was recorded; the final loss lies where the forecast does."""
     law = {"flops": 5e9, "loss": 3.0, "low": 2.5, "high": 3.5, "law": "laws", "note": EVIL,
            "holds": True,
-           "frontier": [{"flops": c, "loss": 3.0, "low": 2.5, "high": 3.5} for c in (1e9, 1e10)],
+           "frontier": [{"flops": c, "loss": 3.0, "low": 2.5, "high": 3.5, "extrapolated": False}
+                        for c in (1e9, 1e10)],
            }  # fmt: skip
     ladder = {"rungs": [{"flops": 1e8, "loss": 4.0}], "large": {"flops": 5.0e9, "steps": 100},
               "loss": {"loss": 3.1, "low": 3.0, "high": 3.2, "times_beyond": 50.0, "floor": 2.0,

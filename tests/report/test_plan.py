@@ -12,7 +12,8 @@ from tests.report.conftest import EVIL, Page, whole
 LAW: dict[str, Any] = {
     "flops": 1e21, "loss": 2.5, "low": 2.0, "high": 3.0, "law": "6 families", "note": EVIL,
     "holds": True,
-    "frontier": [{"flops": c, "loss": a, "low": a - 0.5, "high": a + 0.5}
+    "frontier": [{"flops": c, "loss": a, "low": a - 0.5, "high": a + 0.5,
+                  "extrapolated": False}
                  for c, a in ((1e20, 3.0), (1e21, 2.4), (1e22, 2.0))],
 }  # fmt: skip
 LADDER: dict[str, Any] = {
@@ -44,6 +45,26 @@ def test_the_run_lies_on_the_frontier_of_the_law() -> None:
     found = series(whole(plan.frontier(LAW, measured=(1.1e21, 2.55))))
     assert found["this run"]["y"] == [2.55]
     assert found["this run"]["x"] == [int(1.1e21)]
+
+
+@pytest.mark.parametrize(
+    ("n_near", "names"),
+    [
+        (3, ["public laws, 80 %"]),
+        (2, ["public laws, 80 %", "extrapolated"]),
+        (1, ["extrapolated"]),
+        (0, ["extrapolated"]),
+    ],
+)
+def test_what_is_far_beyond_the_public_runs_is_dashed(n_near: int, names: list[str]) -> None:
+    points = [row | {"extrapolated": i >= n_near} for i, row in enumerate(LAW["frontier"])]
+    page = whole(plan.frontier(LAW | {"frontier": points}))
+    found = series(page)
+    assert list(found) == [*names, "forecast"]
+    dashed = [a for t, a in page.tags if t == "path" and "dashed" in (a["class"] or "")]
+    assert len(dashed) == ("extrapolated" in names)
+    drawn = {x for name in names for x in found[name]["x"]}
+    assert drawn == {row["flops"] for row in LAW["frontier"]}  # without a gap
 
 
 def test_a_ladder_is_drawn_beside_it() -> None:

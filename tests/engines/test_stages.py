@@ -10,7 +10,7 @@ import pytest
 from pretrain import flow
 from tests.conftest import run_stages, tiny_recipe
 
-SMALL = ("collect.shard_bytes=16384", "curate.duplicates.paragraphs=true")
+SMALL = ("collect.shard_bytes=8192", "curate.duplicates.paragraphs=true")
 
 
 def stages(base: Path, name: str, *overrides: str) -> dict[str, str]:

@@ -68,13 +68,13 @@ def told_by(
         # Passes are counted of fused kernels: so believed where a compiler fuses them.
         mean = pool.mean.copy()
         mean[Multipliers._fields.index("kernels")] = 0.0
-        pool = Belief(mean, pool.spread)
+        pool = Belief(mean, pool.covariance)
     if not which:
         return pool
     noise = 0.08 * max(1.0, len(which) ** 0.5 / 3)
     measured = [cases[i].seconds for i in which]
     told = calibrate.shrink(pool, calibrate.together([found[i] for i in which]), measured, noise)
-    return Belief(told.mean, pool.spread)
+    return Belief(told.mean, pool.covariance)
 
 
 def pooled(cases: Sequence[Case], found: Sequence[Costs], which: Sequence[int]) -> Belief:

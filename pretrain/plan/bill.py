@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pretrain.errors import UsageError
 from pretrain.plan.facts import Board, fact, table
 
-_EVALUATION = 0.02  # of the final run, assumed
+EVALUATION = 0.02  # of the final run, assumed
 _USD_PER_GB_MONTH = 0.023  # object storage's list price, assumed
 _KEPT_CHECKPOINTS = 10
 
@@ -89,6 +89,6 @@ def cost(
     return {
         "final run": final,
         "research": final * (research - 1),
-        "evaluation": final * _EVALUATION,
+        "evaluation": final * EVALUATION,
         "storage": gigabytes * _USD_PER_GB_MONTH * max(1.0, months),
     }

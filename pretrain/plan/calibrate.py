@@ -5,51 +5,93 @@
                          shards), "megatron" (hand-written kernels, hidden messages)
     after runs           the most probable ones: Σ huber(log measured − log told) / noise²
                                                   + Σ (log multiplier − mean)² / spread²
-    interval             80 % of what was left, rows left out one by one (the same file)
+    interval             80 % of what was left, rows left out one by one (the same file), and what
+                         the multipliers leave open of a layout unlike those that were measured
 
 One run moves the multipliers that its time is made of, the others stay believed. Gauss-Newton with
-differences; four unknowns, so it is done in milliseconds.
+differences; four unknowns, so it is done in milliseconds. A hardware file keeps a belief
+(calibration.py), so that later plans start from it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.plan.facts import fact
+from pretrain.errors import UsageError
+from pretrain.plan.facts import Board, fact
 from pretrain.plan.steptime import Costs, Multipliers, seconds
 
 Array = NDArray[np.float64]
 NOISE = 0.03  # of a measured step, in logs: what the same run gives another day
 
 
+_Z = NormalDist().inv_cdf(0.9)
+
+
 @dataclass(frozen=True)
 class Belief:
-    """Log multipliers."""
+    """Log multipliers, normal; n_steps: how many measured steps they rest on."""
 
     mean: Array
-    spread: Array
+    covariance: Array
+    n_steps: int = 0
+
+    @property
+    def spread(self) -> Array:
+        found: Array = np.sqrt(np.diag(self.covariance))
+        return found
 
     @property
     def multipliers(self) -> Multipliers:
         return Multipliers(*np.exp(self.mean).tolist())
 
 
-def believed(software: str = "compiled") -> Belief:
-    """What published rows of a kind of software say."""
-    row = fact("calibration", software)
+def believed(software: str = "compiled", board: Board | None = None) -> Belief:
+    """What published rows of a kind of software say, or what steps on the board itself said.
+
+    Raises: UsageError where a hardware file's multipliers cannot be.
+    """
     names = Multipliers._fields
-    return Belief(
-        np.log([row[name] for name in names]), np.array([row[f"spread_{n}"] for n in names])
-    )
+    if board is None or board.multipliers is None:
+        row = fact("calibration", software)
+        spread = np.array([row[f"spread_{n}"] for n in names])
+        return Belief(np.log([row[n] for n in names]), np.diag(spread**2))
+    row = board.multipliers
+    try:
+        mean = np.log(np.array([float(row[n]) for n in names]))
+        covariance = np.array(row["covariance"], dtype=float)
+        sound = np.isfinite(mean).all() and covariance.shape == (4, 4)
+        sound = sound and (np.linalg.eigvalsh(covariance) > 0).all()
+        n_steps = int(row["n_steps"])
+    except (KeyError, TypeError, ValueError, FloatingPointError):
+        sound, n_steps = False, 0
+    if not sound or n_steps < 1:
+        raise UsageError(
+            f"plan: the multipliers of {board.name!r} are not whole; must be {', '.join(names)} "
+            "above 0, a covariance of 4 x 4 and n_steps (hardware file; pretrain plan calibrate "
+            "writes it anew)"
+        )
+    return Belief(mean, covariance, n_steps)
 
 
-def interval(step: float, is_calibrated: bool) -> tuple[float, float]:
-    """An 80 % interval of a step's seconds."""
-    row = fact("calibration", "calibrated" if is_calibrated else "uncalibrated")
-    return step * row["low"], step * row["high"]
+def interval(belief: Belief, found: Costs) -> tuple[float, float]:
+    """An 80 % interval of a step with these costs, as factors of what is told."""
+    before, after = fact("calibration", "uncalibrated"), fact("calibration", "calibrated")
+    if not belief.n_steps:
+        return before["low"], before["high"]
+    slopes = _slopes(found, belief.mean)[0]
+    # Of a layout that was measured the noise alone is open, and "calibrated" holds it already.
+    variance = max(0.0, float(slopes @ belief.covariance @ slopes) - NOISE**2)
+    low, high = (
+        math.copysign(math.hypot(math.log(after[end]), _Z * math.sqrt(variance)), math.log(after[end]))
+        for end in ("low", "high")
+    )  # fmt: skip
+    return max(before["low"], math.exp(low)), min(before["high"], math.exp(high))
 
 
 def together(found: Sequence[Costs]) -> Costs:
@@ -62,25 +104,31 @@ def shrink(belief: Belief, found: Costs, measured: Any, noise: float = NOISE) ->
     """The belief after runs with these costs took so many seconds a step. Arrays alike."""
     told = np.atleast_1d(np.log(np.asarray(measured, dtype=float)))
     mean = belief.mean.copy()
-    precision = 1 / belief.spread**2
-
-    def logs(at: Array) -> Array:
-        result: Array = np.atleast_1d(np.log(seconds(found, Multipliers(*np.exp(at)))))
-        return result
-
-    hessian = np.diag(precision)
+    precision = np.linalg.inv(belief.covariance)
+    hessian = precision
     for _ in range(20):
-        at = logs(mean)
-        left = told - at
-        slopes = np.stack([(logs(mean + 1e-4 * axis) - at) / 1e-4 for axis in np.eye(4)], axis=1)
+        left = told - _logs(found, mean)
+        slopes = _slopes(found, mean)
         weights = 1 / np.maximum(1, np.abs(left) / (1.5 * noise)) / noise**2
-        hessian = slopes.T @ (slopes * weights[:, None]) + np.diag(precision)
-        gradient = slopes.T @ (weights * left) - (mean - belief.mean) * precision
+        hessian = slopes.T @ (slopes * weights[:, None]) + precision
+        gradient = slopes.T @ (weights * left) - precision @ (mean - belief.mean)
         step = np.clip(np.linalg.solve(hessian, gradient), -0.5, 0.5)
         mean = mean + step
         if np.abs(step).max() < 1e-4:
             break
-    return Belief(mean, np.sqrt(np.diag(np.linalg.inv(hessian))))
+    return Belief(mean, np.linalg.inv(hessian), belief.n_steps + len(told))
+
+
+def _logs(found: Costs, mean: Array) -> Array:
+    """Log seconds of each run."""
+    result: Array = np.atleast_1d(np.log(seconds(found, Multipliers(*np.exp(mean)))))
+    return result
+
+
+def _slopes(found: Costs, mean: Array) -> Array:
+    """How log seconds move with log multipliers: (runs, 4)."""
+    at = _logs(found, mean)
+    return np.stack([(_logs(found, mean + 1e-4 * axis) - at) / 1e-4 for axis in np.eye(4)], axis=1)
 
 
 def pool(groups: Sequence[tuple[Costs, Any]], rounds: int = 4) -> Belief:
@@ -88,7 +136,7 @@ def pool(groups: Sequence[tuple[Costs, Any]], rounds: int = 4) -> Belief:
 
     groups: costs and measured seconds of runs of one software on one board.
     """
-    belief = Belief(np.zeros(4), np.full(4, 0.4))
+    belief = Belief(np.zeros(4), 0.16 * np.eye(4))
     weights = np.sqrt([len(np.atleast_1d(measured)) for _, measured in groups])
     for _ in range(rounds):
         means = np.array([shrink(belief, found, measured, 0.08).mean for found, measured in groups])
@@ -96,5 +144,5 @@ def pool(groups: Sequence[tuple[Costs, Any]], rounds: int = 4) -> Belief:
         spread = np.clip(
             np.sqrt(np.average((means - mean) ** 2, axis=0, weights=weights)), 0.2, 0.6
         )
-        belief = Belief(mean, spread)
+        belief = Belief(mean, np.diag(spread**2))
     return belief

@@ -16,6 +16,7 @@ import numpy as np
 
 from pretrain.errors import UsageError
 from pretrain.plan.laws import Surface
+from pretrain.plan.minimise import Array
 
 _ENDLESS = 1e40  # parameters or tokens that leave nothing of their term
 _MOST = 1e18  # parameters or tokens that anybody could mean
@@ -64,7 +65,7 @@ def tokens_for(law: Surface, n: float, loss: float) -> float:
             f"plan: {n:.3g} parameters reach {least:.4f} with endless tokens by this law, not "
             f"{loss:.4f}; take more than {size:.3g} parameters, or a loss above {least:.4f}"
         )
-    return _falls_to(lambda d: float(law(n, d)), loss)
+    return float(_falls_to(lambda d: law(n, d), loss, ()))
 
 
 def size_for(law: Surface, d: float, loss: float) -> float:
@@ -77,7 +78,7 @@ def size_for(law: Surface, d: float, loss: float) -> float:
             f"plan: {d:.3g} tokens bring any size to {least:.4f} at best by this law, not "
             f"{loss:.4f}; take more than {tokens:.3g} tokens, or a loss above {least:.4f}"
         )
-    return _falls_to(lambda n: float(law(n, d)), loss)
+    return float(_falls_to(lambda n: law(n, d), loss, ()))
 
 
 def cheapest(law: Surface, loss: float, served: float = 0.0) -> Choice:
@@ -87,14 +88,14 @@ def cheapest(law: Surface, loss: float, served: float = 0.0) -> Choice:
         raise UsageError(f"plan: {served} tokens to serve; must be 0 or more")
     smallest = size_for(law, _ENDLESS, loss)
     low, high = math.log(smallest), math.log(smallest) + 25.0
-    best = None
     for _ in range(5):
         at = np.linspace(low, high, 82)[1:]
-        found = [choice(law, n, tokens_for(law, n, loss), served) for n in np.exp(at)]
-        i = int(np.argmin([c.total for c in found]))
-        best, step = found[i], at[1] - at[0]
+        n = np.exp(at)
+        d = _falls_to(lambda tokens, n=n: law(n, tokens), loss, n.shape)
+        i = int(np.argmin(6 * n * d + 2 * n * served))
+        step = at[1] - at[0]
         low, high = max(math.log(smallest), at[i] - 2 * step), at[i] + 2 * step
-    assert best is not None
+    best = choice(law, float(n[i]), float(d[i]), served)
     if max(best.n, best.d) > _MOST:
         raise UsageError(
             f"plan: a loss of {loss:.4f} takes {best.n:.3g} parameters and {best.d:.3g} tokens by "
@@ -114,10 +115,11 @@ def _refuse_floor(law: Surface, loss: float) -> None:
         )
 
 
-def _falls_to(value: Callable[[float], float], loss: float) -> float:
-    """Where a falling function passes a value, by bisection of the logarithm."""
-    low, high = 0.0, math.log(_ENDLESS)
-    for _ in range(200):
+def _falls_to(value: Callable[[Array], Array], loss: float, shape: tuple[int, ...]) -> Array:
+    """Where falling functions pass a value, by bisection of the logarithm."""
+    low, high = np.zeros(shape), np.full(shape, math.log(_ENDLESS))
+    for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if value(math.exp(middle)) > loss else (low, middle)
-    return math.exp(high)
+        above = value(np.exp(middle)) > loss
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.exp(high)

@@ -6,7 +6,8 @@
     failures.toml   interruptions, billed over ideal time, research over final runs
 
 A row said to be "from memory" or "secondary" was not read at its source. A user's own boards come
-from a TOML file with the keys of hardware.toml.
+from a TOML file with the keys of hardware.toml; `pretrain plan calibrate` writes one, with a table
+of multipliers beside them (calibrate.py).
 """
 
 import difflib
@@ -43,6 +44,7 @@ class Board:
     units: int = 128  # that share a product's tiles
     names: tuple[str, ...] = ()
     source: str = ""
+    multipliers: dict[str, Any] | None = None  # of step time, from steps measured on it
 
     def peak(self, precision: str) -> float:
         """FLOP/s of dense products. UsageError where the board has no such precision."""
@@ -85,16 +87,31 @@ def boards(own: Path | None = None) -> dict[str, Board]:
     """Boards by name; those of a user's file take the place of ours."""
     rows = {name: _board(name, row, "hardware.toml") for name, row in table("hardware").items()}
     if own is not None:
-        try:
-            told = tomllib.loads(own.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"hardware file {own} cannot be read: {error}") from None
-        rows |= {name: _board(name, row, str(own)) for name, row in told.items()}
+        rows |= {name: _board(name, row, str(own)) for name, row in _read(own).items()}
     return rows
 
 
+def _read(own: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(own.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"hardware file {own} cannot be read: {error}") from None
+
+
 def board(name: str, own: Path | None = None) -> Board:
-    """The board of a name, in any writing. UsageError lists the nearest names."""
+    """The board of a name, in any writing, or of a TOML file with one board.
+
+    Raises: UsageError that lists the nearest names.
+    """
+    if own is None and name.endswith(".toml"):
+        own = Path(name)
+        names = list(_read(own))
+        if len(names) != 1:
+            raise UsageError(
+                f"hardware file {own} has {len(names)} boards ({', '.join(names)}); must have one, "
+                "or choose with --hardware-file FILE.toml --hardware NAME"
+            )
+        name = names[0]
     known = boards(own)
     plain = {_plain(n): b for b in known.values() for n in (b.name, *b.names)}
     if _plain(name) in plain:
@@ -134,8 +151,10 @@ def _board(name: str, row: Any, file: str) -> Board:
     missing = [key for key in needed if key not in row]
     if missing:
         raise UsageError(f"{file}: {name}: {', '.join(missing)} must be given")
+    if not isinstance(row.get("multipliers", {}), dict):
+        raise UsageError(f"{file}: {name}: multipliers must be a table")
     for key, value in row.items():
-        words = key in ("names", "source")
+        words = key in ("names", "source", "multipliers")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not words and not (is_number and 0 <= value < float("inf")):
             raise UsageError(f"{file}: {name}: {key} is {value!r}; must be a number, not negative")

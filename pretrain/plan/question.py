@@ -10,7 +10,7 @@ A recipe alone is the plan stage of a run, as ever. Nothing here imports torch o
 import argparse
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Question:
     grid: str = "world"
     pue: float | None = None
     measured_step: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it; `from_plain` reads it."""
+        told = asdict(self) | {"override": list(self.override)}
+        return {name: str(x) if isinstance(x, Path) else x for name, x in told.items()}
 
     def check(self) -> None:
         """UsageError where the question is impossible or contradicts itself."""
@@ -88,7 +93,7 @@ def number(text: str) -> float:
 def add_to(command: Any) -> None:
     """The options of a question, beside those of a stage."""
     ask = command.add_argument_group("a run on other hardware: asked, nothing is started")
-    ask.add_argument("--hardware", metavar="NAME", help='a board, for example "H100 SXM"')
+    ask.add_argument("--hardware", metavar="NAME", help='"H100 SXM", "this machine" or FILE.toml')
     ask.add_argument("--hardware-file", type=Path, metavar="FILE", help="TOML with your own")
     ask.add_argument("--count", type=int, default=1, metavar="N", help="of boards")
     ask.add_argument("--this-machine", action="store_true", help="measure and use this one")
@@ -122,7 +127,20 @@ def question_of(given: argparse.Namespace) -> Question:
     names = [name for name in Question.__dataclass_fields__ if hasattr(given, name)]
     told = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     found = Question(**{**told, "override": tuple(given.override)})
+    if found.hardware and found.hardware.lower() == "this machine":
+        found = replace(found, hardware=None, this_machine=True)
     found.check()
+    return found
+
+
+def from_plain(told: dict[str, Any]) -> Question:
+    """A question that was kept as JSON. UsageError where it is none."""
+    try:
+        paths = {k: Path(told[k]) for k in ("recipe", "hardware_file") if told[k] is not None}
+        found = Question(**{**told, **paths, "override": tuple(told["override"])})
+        found.check()
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"plan: no question of `pretrain plan --json`: {error}") from None
     return found
 
 

@@ -62,6 +62,17 @@ class Found:
         return sum(self.bytes_by_part.values())
 
     @property
+    def at(self) -> Layouts:
+        """As step times are told."""
+        one = self.layout
+        return Layouts(
+            self.data, one.shard * one.context if one.shard > 1 else 1, one.tensor, one.pipeline,
+            one.virtual, one.context, one.expert, self.micro_rows, self.n_micro,
+            float(one.recompute == "full"), float(one.recompute != "none"),
+            regather=int(one.pipeline == 1),
+        )  # fmt: skip
+
+    @property
     def said(self) -> str:
         """In a few words: `data 128 (shard 128) x tensor 8 x pipeline 16 (3 stages)`."""
         one = self.layout

@@ -41,7 +41,6 @@ _LAUNCH, _LAUNCH_EXPERTS = 0.7e-3, 8e-3  # of a block's kernels, both ways; hidd
 _STRAGGLERS = 0.01  # of the step, each time the number of domains doubles
 _HIDDEN = 0.8  # of computing that messages of shards can run beside
 _CONTENTION = 0.7  # of their time that they still cost: they share units and memory with products
-
 _CAST_BYTES = 4  # of a number that is made narrower for a product: read, written, turned over
 
 Numbers = Any  # a number, or an array of one number a layout
@@ -101,10 +100,9 @@ class Costs:
 
 
 def costs(
-    network: Network, board: Board, length: int, layouts: Layouts, precision: str = "bf16"
+    network: Network, board: Board, length: int, at: Layouts, precision: str = "bf16"
 ) -> Costs:
     """Seconds by part of each layout."""
-    at = layouts
     tokens = at.micro_rows * length / at.context
     again, light = at.products_again, at.kernels_again
     products = kernels = opened = launches = 0.0
@@ -193,9 +191,8 @@ def _product(inner: Numbers, outer: Numbers, rows: Numbers, board: Board, precis
 def _products(layer: Layer, board: Board, tokens: Numbers, at: Layouts, precision: str) -> Numbers:
     """Forward products of a block on one rank."""
     total: Numbers = 0.0
-    by: Numbers
     for inner, outer, cut in layer.products:
-        by = 1 if cut == WHOLE else at.tensor
+        by: Numbers = 1 if cut == WHOLE else at.tensor
         a, b = (inner, outer / by) if cut == COLUMNS else (inner / by, outer)
         total += _product(a, b, tokens, board, "bf16" if cut == WHOLE else precision)
     if layer.experts:
@@ -266,9 +263,8 @@ def _beside(network: Network, board: Board, at: Layouts) -> tuple[Numbers, Numbe
     alone = np.equal(at.pipeline, 1) & np.equal(at.regather, 1)
     times = np.where(alone, at.n_micro, 1)
     total: Numbers = 0.0
-    both = ((own, at.shard, 1), (own_experts, at.shard, at.expert))
-    for n_parameters, shard, apart in both:
-        shard = np.where(np.greater(at.shard, 1), np.maximum(1, shard / apart), 1)
+    for n_parameters, apart in ((own, 1), (own_experts, at.expert)):
+        shard = np.where(np.greater(at.shard, 1), np.maximum(1, at.shard / apart), 1)
         part = (shard - 1) / shard * n_parameters
         depth = network.depth / at.pipeline
         passes = np.where(alone, 2, 1)

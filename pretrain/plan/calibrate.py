@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 NOISE = 0.03  # of a measured step, in logs: what the same run gives another day
 
 
-_Z = NormalDist().inv_cdf(0.9)
+Z = NormalDist().inv_cdf(0.9)
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,11 @@ def interval(belief: Belief, found: Costs) -> tuple[float, float]:
     if not belief.n_steps:
         return before["low"], before["high"]
     slopes = _slopes(found, belief.mean)[0]
-    # Of a layout that was measured the noise alone is open, and "calibrated" holds it already.
+    # Of a layout that was measured the noise alone is open, and the row holds it already.
     variance = max(0.0, float(slopes @ belief.covariance @ slopes) - NOISE**2)
-    low, high = (
-        math.copysign(math.hypot(math.log(after[end]), _Z * math.sqrt(variance)), math.log(after[end]))
-        for end in ("low", "high")
-    )  # fmt: skip
+    more = Z * after["open"] * math.sqrt(variance)
+    low = -math.hypot(math.log(after["low"]), more)
+    high = math.hypot(math.log(after["high"]), more)
     return max(before["low"], math.exp(low)), min(before["high"], math.exp(high))
 
 

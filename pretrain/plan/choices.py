@@ -8,6 +8,7 @@ A law here is any falling function of (N, D). A loss that no size or no number o
 refused, and what would make it possible is said.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def cheapest(law: Surface, loss: float, served: float = 0.0) -> Choice:
     for _ in range(5):
         at = np.linspace(low, high, 82)[1:]
         n = np.exp(at)
-        d = _falls_to(lambda tokens, n=n: law(n, tokens), loss, n.shape)
+        d = _falls_to(functools.partial(law, n), loss, n.shape)
         i = int(np.argmin(6 * n * d + 2 * n * served))
         step = at[1] - at[0]
         low, high = max(math.log(smallest), at[i] - 2 * step), at[i] + 2 * step

@@ -1,12 +1,15 @@
-"""What this machine does, measured in about two seconds: matrix products and memory.
+"""What this machine does, measured in about two seconds: matrix products, memory, its disk.
 
 Products are measured in the shapes of the model at hand: a 256-wide matrix reaches another rate
 than a 4096-wide one. Medians of several runs; other load on the machine shows in the figures.
 """
 
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -84,7 +87,33 @@ def memory_rate(n_floats: int, device: torch.device) -> float:
     """Bytes per second of an element-wise operation into a new tensor: one read, one write.
 
     With the size of the model's own tensors: small ones stay in cache, and making a new tensor
-    costs as much as filling it.
+    costs as much as filling it. At most 64 MiB; on a GPU 1 GiB, which its caches do not hold.
     """
-    x = torch.zeros(min(n_floats, 16 << 20), device=device)
+    most = 16 << 20
+    if device.type == "cuda":
+        n_floats = most = 256 << 20
+    x = torch.zeros(min(n_floats, most), device=device)
     return 2 * x.nbytes / median_seconds(lambda: x * 1.5)
+
+
+def disk_rates(folder: Path, n_bytes: int = 64 << 20) -> tuple[float, float]:
+    """(written, read) bytes a second of a file in a folder, flushed to the disk and read anew.
+
+    Where the system lets go of what it keeps of files in memory; a virtual disk's host may not.
+    """
+    block = os.urandom(min(n_bytes, 8 << 20))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        began = time.perf_counter()
+        for _ in range(n_bytes // len(block)):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+        written = time.perf_counter() - began
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        began = time.perf_counter()
+        n_read = 0
+        while part := file.read(len(block)):
+            n_read += len(part)
+        return n_read / written, n_read / (time.perf_counter() - began)

@@ -92,6 +92,13 @@ def number(text: str) -> float:
 
 def add_to(command: Any) -> None:
     """The options of a question, beside those of a stage."""
+    ask = add_asked(command)
+    ask.add_argument("--write", type=Path, metavar="FOLDER", help="recipe and job files into it")
+    ask.add_argument("--page", type=Path, metavar="FILE.html", help="write charts and tables")
+
+
+def add_asked(command: Any) -> Any:
+    """What can be asked."""
     ask = command.add_argument_group("a run on other hardware: asked, nothing is started")
     ask.add_argument("--hardware", metavar="NAME", help='"H100 SXM", "this machine" or FILE.toml')
     ask.add_argument("--hardware-file", type=Path, metavar="FILE", help="TOML with your own")
@@ -113,9 +120,8 @@ def add_to(command: Any) -> None:
     ask.add_argument("--software", choices=("eager", "compiled", "megatron"))
     ask.add_argument("--research", choices=("low", "middle", "high"), help="1.5, 2, 5.6 x the run")
     ask.add_argument("--grid", metavar="NAME", help="carbon intensity: world, us, eu, france")
-    ask.add_argument("--write", type=Path, metavar="FOLDER", help="recipe and job files into it")
-    ask.add_argument("--page", type=Path, metavar="FILE.html", help="write charts and tables")
     ask.add_argument("--json", action="store_true", help="all numbers, for programs")
+    return ask
 
 
 def is_asked(given: argparse.Namespace) -> bool:

@@ -1,10 +1,10 @@
 """The run that a question asks for: network, tokens and batch.
 
-    a recipe, or a size and tokens    as told
-    a loss                            the least compute, training and serving, that reaches it
-    money, hours or days              board-hours; the rate that the best layout reaches gives
-                                      FLOPs, the laws of loss give size and tokens, and the new
-                                      size another rate; three rounds
+a recipe, or a size and tokens    as told
+a loss                            the least compute, training and serving, that reaches it
+money, hours or days              board-hours; the rate that the best layout reaches gives
+                                  FLOPs, the laws of loss give size and tokens, and the new
+                                  size another rate; three rounds
 """
 
 import math

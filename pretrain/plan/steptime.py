@@ -34,7 +34,7 @@ _PASSES_SCORES = 16  # product, mask and softmax, dropout, product; and their gr
 # TFLOP/s on an A100, forward and backward.
 _ATTENTION_SHARE = 0.7
 _ATTENTION_BACKWARD = 2.5  # of the forward pass's products: scores are computed again
-_LINK_SHARE = 0.8  # of a link's rate that large messages reach
+LINK_SHARE = 0.8  # of a link's rate that large messages reach
 _LATENCY_INSIDE, _LATENCY_OUTSIDE = 10e-6, 25e-6  # of a collective
 _FILL = 128  # inner elements at which a product reaches half its rate
 _LAUNCH, _LAUNCH_EXPERTS = 0.7e-3, 8e-3  # of a block's kernels, both ways; hidden by longer ones
@@ -124,7 +124,7 @@ def costs(
     stage = np.where(np.equal(at.pipeline, 1), 1.0, fuller)
     ends = np.where(np.equal(at.pipeline, 1), 1.0, 0.0)
     messages, windows = _beside(network, board, at)
-    hops = 2 * tokens * network.width * 2 / at.tensor / (_LINK_SHARE * _outside(board))
+    hops = 2 * tokens * network.width * 2 / at.tensor / (LINK_SHARE * _outside(board))
     hops = np.where(np.greater(at.pipeline, 1), hops * at.virtual + 2 * _LATENCY_OUTSIDE, 0.0)
     own = network.total / at.tensor / at.pipeline
     divided = np.where(np.greater(at.state_shard, 0), at.state_shard, at.shard)
@@ -244,7 +244,7 @@ def _open(layer: Layer, width: int, board: Board, tokens: Numbers, at: Layouts) 
         beyond = np.maximum(0.0, 1 - board.boards / (e * by))  # leaves the domain
         slow = routed * beyond / _outside(board)
         fast = routed * ((e - 1) / e - beyond) / (board.inside_gb * 1e9)
-        one = np.maximum(slow, fast) / _LINK_SHARE + _LATENCY_OUTSIDE
+        one = np.maximum(slow, fast) / LINK_SHARE + _LATENCY_OUTSIDE
         total = total + np.where(np.greater(e, 1), 4 * (1 + again) * one, 0.0)
     return total
 
@@ -290,7 +290,7 @@ def _seconds(
     inside = board.inside_gb * 1e9
     rate = np.where(within, inside, np.minimum(inside, _outside(board) * together))
     latency = np.where(within, _LATENCY_INSIDE, _LATENCY_OUTSIDE)
-    found = calls * latency + n_bytes / (_LINK_SHARE * rate)
+    found = calls * latency + n_bytes / (LINK_SHARE * rate)
     return np.where(np.greater(ranks, 1), found, 0.0)
 
 

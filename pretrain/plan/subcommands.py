@@ -1,4 +1,4 @@
-"""`pretrain plan fit`, `plan ladder`, `plan verify`: their arguments, and what they print."""
+"""`pretrain plan fit`, `ladder`, `calibrate`, `compare`: their arguments, and what they print."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ _LAWS = (
     "parametric", "tied", "floor", "power", "envelope", "isoflop", "interpolation", "repetition",
     "rates", "mixture", "linear-mixture",
 )  # fmt: skip
-NAMES = ("fit", "ladder", "verify")
+NAMES = ("fit", "ladder", "verify", "calibrate", "compare")
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
@@ -54,6 +54,39 @@ def add_to(commands: Any) -> None:
     command.add_argument("--quiet", action="store_true", help="errors only")
     command.set_defaults(call=ladder)
     question.add_verify(commands)
+    _add_calibrate(commands)
+    meaning = "two plans side by side, and which of the inputs make the difference"
+    command = commands.add_parser("plan compare", help=meaning, description=meaning)
+    for name in ("a", "b"):
+        what = "an answer saved with --json, or a recipe"
+        command.add_argument(name, type=Path, metavar=name.upper(), help=what)
+    question.add_asked(command)
+    command.set_defaults(call=compare)
+
+
+def _add_calibrate(commands: Any) -> None:
+    meaning = "measure this machine, or take measured steps, for later plans"
+    command = commands.add_parser("plan calibrate", help=meaning, description=meaning)
+    command.add_argument(
+        "override", nargs="*", metavar="stage.key=value", help="changes to the recipe"
+    )
+    command.add_argument("--recipe", type=Path, metavar="RECIPE", help="whose step is taken")
+    command.add_argument("--out", type=Path, metavar="FILE.toml", help="hardware file to write")
+    command.add_argument(
+        "--seconds", type=question.number, default=60.0, metavar="S", help="for measuring; 60"
+    )
+    given = command.add_argument_group("steps that were measured elsewhere, instead of here")
+    given.add_argument(
+        "--run", type=Path, action="append", default=[], metavar="RUN", help="a run's folder"
+    )
+    given.add_argument("--measured-step", type=question.number, metavar="SECONDS",
+                       help="of a step of the recipe in its layout")  # fmt: skip
+    given.add_argument("--hardware", metavar="NAME", help="what it ran on; else this machine")
+    given.add_argument("--hardware-file", type=Path, metavar="FILE", help="TOML with your own")
+    given.add_argument("--count", type=int, metavar="N", help="of boards")
+    given.add_argument("--software", choices=("eager", "compiled", "megatron"))
+    command.add_argument("--json", action="store_true", help="all numbers, for programs")
+    command.set_defaults(call=calibrate)
 
 
 def fit(arguments: argparse.Namespace) -> int:
@@ -105,4 +138,55 @@ def ladder(arguments: argparse.Namespace) -> int:
         loaded, arguments.runs, arguments.workers, arguments.share, arguments.rungs, quiet
     )
     print(json.dumps(record, indent=1) if arguments.json else ladder_run.render(record))
+    return 0
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    from pretrain import recipe
+    from pretrain.errors import UsageError
+    from pretrain.plan import calibration, calibration_text, facts, here, settings
+
+    if arguments.seconds < 1:
+        raise UsageError(f"--seconds is {arguments.seconds:g}; must be at least 1")
+    told = arguments.measured_step is not None
+    if told and not (arguments.recipe and arguments.measured_step > 0):
+        raise UsageError("--measured-step must be above 0, with the --recipe whose step it is")
+    elsewhere = told or bool(arguments.run)
+    if not elsewhere and (arguments.hardware or arguments.count):
+        raise UsageError(
+            "--hardware and --count say where a step was measured; give it with --run RUN or "
+            "--measured-step SECONDS, or leave them out to measure this machine"
+        )
+    if arguments.count is not None and arguments.count < 1:
+        raise UsageError(f"--count is {arguments.count}; must be at least 1")
+    loaded = recipe.load(arguments.recipe, arguments.override) if arguments.recipe else None
+    measured: dict[str, Any] = {}
+    if elsewhere:
+        board = (
+            facts.board(arguments.hardware, arguments.hardware_file) if arguments.hardware
+            else here.board(settings.Settings().watts_per_core)
+        )  # fmt: skip
+        steps = [calibration.step_of_run(run, board, arguments.count) for run in arguments.run]
+        if told and loaded:
+            steps.append(calibration.step_of_recipe(
+                loaded, board, arguments.count or 1, arguments.measured_step))  # fmt: skip
+    else:
+        folder = arguments.out.parent if arguments.out else Path()
+        board, measured, steps = calibration.of_this_machine(loaded, arguments.seconds, folder)
+    software = arguments.software or calibration.software_of(loaded, arguments.hardware)
+    record = measured | calibration.calibrated(board, software, steps)
+    page = calibration_text.render(record)
+    if arguments.out:
+        calibration.write(arguments.out, record, page)
+    print(json.dumps(record, indent=1) if arguments.json else page)
+    if arguments.out and not arguments.json:
+        print(f"\nwritten; plan with it: pretrain plan --hardware {arguments.out}")
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    from pretrain.plan import compare as two
+
+    found = two.compare(*(two.read(path, arguments) for path in (arguments.a, arguments.b)))
+    print(json.dumps(found, indent=1) if arguments.json else two.render(found))
     return 0

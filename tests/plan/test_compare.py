@@ -1,0 +1,88 @@
+"""Two plans: rows of both, inputs one after another whose factors multiply to the whole."""
+
+import argparse
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from pretrain.errors import UsageError
+from pretrain.plan import answer, compare, facts
+from pretrain.plan.question import Question
+
+ASKED = Question(hardware="H100 SXM", count=16, parameters=1e9, tokens=2e10)
+OTHER = replace(ASKED, hardware="A100 SXM", tokens=4e10, price=1.5)
+
+
+def told(question):
+    return json.loads(json.dumps(answer.answer(question).told))
+
+
+@pytest.fixture(scope="module")
+def both():
+    return told(ASKED), told(OTHER)
+
+
+def test_factors_of_all_inputs_multiply_to_the_whole(both):
+    found = compare.compare(*both)
+    assert [row["input"] for row in found["causes"]] == ["size and tokens", "hardware", "price"]
+    for name in ("cost", "days", "loss"):
+        parts = [row[name] for row in (*found["causes"], found["rest"])]
+        assert math.prod(parts) == pytest.approx(found["whole"][name], rel=1e-9)
+        assert found["rest"][name] == pytest.approx(1, rel=1e-9)
+    size, hardware, price = found["causes"]
+    assert size["days"] == pytest.approx(2, rel=0.1)
+    assert size["loss"] < 1 == hardware["loss"]
+    assert hardware["days"] > 1.5
+    assert price["days"] == 1 != price["cost"]
+
+
+def test_rows_hold_both_plans(both):
+    rows = {row["name"]: row for row in compare.compare(*both)["rows"]}
+    for one, name in zip(both, "ab", strict=True):
+        assert rows["tokens"][name] == one["tokens"]
+        assert rows["loss"][name][1] == one["loss"]["loss"]
+        assert rows["cost, $"][name] == one["cost"]["total"]
+        assert rows["energy, MWh"][name] == one["energy"]["kwh"] / 1000
+
+
+def test_the_page_has_at_most_100_columns(both):
+    text = compare.render(compare.compare(*both))
+    assert max(map(len, text.splitlines())) <= 100
+    for word in ("H100 SXM to A100 SXM", "layout 3 of B", "in all", "board-hours"):
+        assert word in text, word
+
+
+def test_a_plan_equals_itself(both):
+    found = compare.compare(both[0], both[0])
+    assert found["causes"] == []
+    assert set(found["whole"].values()) == {1.0}
+    assert "the same was asked" in compare.render(found)
+
+
+def test_a_plan_is_told_again_on_the_board_it_was_saved_with(both, monkeypatch):
+    def gone(*_):
+        raise UsageError("the file is gone")
+
+    monkeypatch.setattr(facts, "board", gone)
+    assert len(compare.compare(*both)["causes"]) == 3
+
+
+def test_a_way_that_is_impossible_on_the_way_is_said(both):
+    """B fits on its boards only; changed first, its size fits nowhere."""
+    large = told(replace(ASKED, parameters=7e10, tokens=1e12, count=512))
+    found = compare.compare(both[0], large)
+    size, count = found["causes"]
+    assert "fit no layout" in size["impossible"]
+    assert count["input"] == "count"
+    assert count["loss"] == pytest.approx(found["whole"]["loss"])
+    assert "impossible so far" in compare.render(found)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"asked": 1}', '{"asked": {"days": 1}}'])
+def test_what_is_no_answer_is_refused(text, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="plan"):
+        compare.read(path, argparse.Namespace())

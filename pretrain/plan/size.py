@@ -14,6 +14,7 @@ from pretrain.errors import UsageError
 from pretrain.model import count
 from pretrain.model.settings import Shape
 from pretrain.plan import bill, choices, goodput, laws, network, proportions, rates, search
+from pretrain.plan.choices import Choice
 from pretrain.plan.facts import Board, fact
 from pretrain.plan.question import Question
 from pretrain.plan.search import Task
@@ -46,13 +47,25 @@ def run_of(question: Question, board: Board, by: Multipliers) -> Run:
         _enough(question, question.tokens)
         return _sized(question, question.parameters, question.tokens)
     if question.target_loss is not None:
-        law = laws.reference(1e10, 2e11)
-        for _ in range(2):
-            best = choices.cheapest(law, question.target_loss, question.served_tokens)
-            law = laws.reference(best.n, best.d)
+        best = _reaching(question, question.target_loss)
         _enough(question, best.d)
         return _sized(question, best.n, best.d)
     return _affordable(question, board, by)
+
+
+def _reaching(question: Question, loss: float) -> Choice:
+    """What reaches a loss: with the size or the tokens that are told, else the cheapest."""
+    n, d = question.parameters or 1e10, question.tokens or 2e11
+    for _ in range(3):
+        law = laws.reference(n, d)
+        if question.parameters is not None:
+            d = choices.tokens_for(law, n, loss)
+        elif question.tokens is not None:
+            n = choices.size_for(law, d, loss)
+        else:
+            best = choices.cheapest(law, loss, question.served_tokens)
+            n, d = best.n, best.d
+    return choices.choice(law, n, d)
 
 
 def _affordable(question: Question, board: Board, by: Multipliers) -> Run:

@@ -6,7 +6,7 @@ import pytest
 
 from pretrain.errors import UsageError
 from pretrain.model import count
-from pretrain.plan import calibrate, facts, size
+from pretrain.plan import calibrate, facts, laws, size
 from pretrain.plan.question import Question
 
 BY = calibrate.believed().multipliers
@@ -38,6 +38,21 @@ def test_one_of_size_and_tokens_leaves_the_other_to_the_budget(key, value):
     assert found[key] == pytest.approx(value, rel=0.05)
     flops = 6 * found["parameters"] * found["tokens"]
     assert 0.15 < flops / (500 * 3600 * BOARD.bf16 * 1e12) < 0.7
+
+
+@pytest.mark.parametrize(("key", "value"), [("parameters", 1e9), ("tokens", 2e10), ("days", None)])
+def test_a_loss_is_reached_with_the_size_or_the_tokens_that_are_told(key, value):
+    goal = replace(ASKED, **{"parameters": None, "tokens": None, "target_loss": 2.6, key: value})
+    run = size.run_of(goal, BOARD, BY)
+    found = {"parameters": count.n_parameters(run.shape), "tokens": run.tokens}
+    assert found.get(key) == (value and pytest.approx(value, rel=0.05))
+    assert laws.predict(found["parameters"], run.tokens).loss == pytest.approx(2.6, rel=0.01)
+
+
+def test_a_size_that_never_reaches_a_loss_is_refused_with_one_that_does():
+    goal = replace(ASKED, parameters=1e7, tokens=None, target_loss=2.4)
+    with pytest.raises(UsageError, match="take more than"):
+        size.run_of(goal, BOARD, BY)
 
 
 def test_too_many_passes_are_refused_with_what_would_do():

@@ -5,8 +5,9 @@
                          shards), "megatron" (hand-written kernels, hidden messages)
     after runs           the most probable ones: Σ huber(log measured − log told) / noise²
                                                   + Σ (log multiplier − mean)² / spread²
-    interval             80 % of what was left, rows left out one by one (the same file), and what
-                         the multipliers leave open of a layout unlike those that were measured
+    interval             80 % of what was left, rows left out one by one (the same file) or the
+                         measured steps themselves, whichever is more; and what the multipliers
+                         leave open of a layout unlike those that were measured
 
 One run moves the multipliers that its time is made of, the others stay believed. Gauss-Newton with
 differences; four unknowns, so it is done in milliseconds. A hardware file keeps a belief
@@ -35,11 +36,12 @@ Z = NormalDist().inv_cdf(0.9)
 
 @dataclass(frozen=True)
 class Belief:
-    """Log multipliers, normal; n_steps: how many measured steps they rest on."""
+    """Log multipliers, normal, and the measured steps that they rest on."""
 
     mean: Array
     covariance: Array
     n_steps: int = 0
+    left: float = 0.0  # root mean square of those steps' log errors, each told by the others
 
     @property
     def spread(self) -> Array:
@@ -67,16 +69,16 @@ def believed(software: str = "compiled", board: Board | None = None) -> Belief:
         covariance = np.array(row["covariance"], dtype=float)
         sound = np.isfinite(mean).all() and covariance.shape == (4, 4)
         sound = sound and (np.linalg.eigvalsh(covariance) > 0).all()
-        n_steps = int(row["n_steps"])
+        n_steps, left = int(row["n_steps"]), float(row["left"])
     except (KeyError, TypeError, ValueError, FloatingPointError):
-        sound, n_steps = False, 0
-    if not sound or n_steps < 1:
+        sound, n_steps, left = False, 0, 0.0
+    if not sound or n_steps < 1 or not 0 <= left < math.inf:
         raise UsageError(
             f"plan: the multipliers of {board.name!r} are not whole; must be {', '.join(names)} "
-            "above 0, a covariance of 4 x 4 and n_steps (hardware file; pretrain plan calibrate "
-            "writes it anew)"
+            "above 0, a covariance of 4 x 4, n_steps and left (hardware file; pretrain plan "
+            "calibrate writes it anew)"
         )
-    return Belief(mean, covariance, n_steps)
+    return Belief(mean, covariance, n_steps, left)
 
 
 def interval(belief: Belief, found: Costs) -> tuple[float, float]:
@@ -87,10 +89,25 @@ def interval(belief: Belief, found: Costs) -> tuple[float, float]:
     slopes = _slopes(found, belief.mean)[0]
     # Of a layout that was measured the noise alone is open, and the row holds it already.
     variance = max(0.0, float(slopes @ belief.covariance @ slopes) - NOISE**2)
-    more = Z * after["open"] * math.sqrt(variance)
-    low = -math.hypot(math.log(after["low"]), more)
-    high = math.hypot(math.log(after["high"]), more)
-    return max(before["low"], math.exp(low)), min(before["high"], math.exp(high))
+    more, left = Z * after["open"] * math.sqrt(variance), Z * belief.left
+    low = math.hypot(max(-math.log(after["low"]), left), more)
+    high = math.hypot(max(math.log(after["high"]), left), more)
+    # Steps that tell nothing of this one leave what was believed without them.
+    low = max(left, min(low, -math.log(before["low"])))
+    high = max(left, min(high, math.log(before["high"])))
+    return math.exp(-low), math.exp(high)
+
+
+def left_out(belief: Belief, found: Sequence[Costs], measured: Sequence[float]) -> float:
+    """Root mean square of steps' log errors, each told after the others; 0 of a single one."""
+    if len(found) < 2:
+        return 0.0
+    errors = []
+    for i, (costs, step) in enumerate(zip(found, measured, strict=True)):
+        others = [j for j in range(len(found)) if j != i]
+        after = shrink(belief, together([found[j] for j in others]), [measured[j] for j in others])
+        errors.append(math.log(float(seconds(costs, after.multipliers)) / step))
+    return math.sqrt(sum(error**2 for error in errors) / len(errors))
 
 
 def together(found: Sequence[Costs]) -> Costs:
@@ -115,7 +132,7 @@ def shrink(belief: Belief, found: Costs, measured: Any, noise: float = NOISE) ->
         mean = mean + step
         if np.abs(step).max() < 1e-4:
             break
-    return Belief(mean, np.linalg.inv(hessian), belief.n_steps + len(told))
+    return Belief(mean, np.linalg.inv(hessian), belief.n_steps + len(told), belief.left)
 
 
 def _logs(found: Costs, mean: Array) -> Array:

@@ -35,7 +35,7 @@ from pretrain.recipe import Recipe
 from pretrain.train.precision import product_dtype
 
 HEAD = "# Written by `pretrain plan calibrate`"
-_SHARE_OF_TRIAL = 0.6  # of the seconds
+_SHARE_OF_TRIALS = 0.6  # of the seconds
 _FEWEST = 3  # measured steps of a run
 
 
@@ -51,7 +51,7 @@ class Step:
 def of_this_machine(
     recipe: Recipe | None, seconds: float, folder: Path, with_links: bool = True
 ) -> tuple[Board, dict[str, Any], list[Step]]:
-    """(board, what was measured, the trial's step); folder: on the disk to measure.
+    """(board, what was measured, the trials' steps); folder: on the disk to measure.
 
     Takes about so many seconds, on a processor some 20 more to start ranks.
     """
@@ -76,9 +76,12 @@ def of_this_machine(
     sheet = here.sheet(device)
     found["assumed"] = asdict(sheet) if sheet else None
     by = calibrate.believed(software_of(recipe, device.type)).multipliers
-    one = trial.choose(board, by, recipe, seconds * _SHARE_OF_TRIAL)
-    times = trial.run(one, device, seconds * _SHARE_OF_TRIAL)
-    return board, found, [Step(one.said, one.costs(board), statistics.median(times))]
+    each = seconds * _SHARE_OF_TRIALS / trial.MOST
+    steps = [
+        Step(one.said, one.costs(board), statistics.median(trial.run(one, device, each)))
+        for one in trial.choose(board, by, recipe, each)
+    ]
+    return board, found, steps
 
 
 def software_of(recipe: Recipe | None, device: str) -> str:
@@ -156,11 +159,13 @@ def step_of_run(run_folder: Path, board: Board, n_boards: int | None) -> Step:
 def calibrated(board: Board, software: str, steps: Sequence[Step]) -> dict[str, Any]:
     """What the steps say: multipliers and intervals before and after, each step told by both."""
     before = calibrate.believed(software, board)
-    costs = calibrate.together([step.costs for step in steps])
-    after = calibrate.shrink(before, costs, [step.seconds for step in steps])
+    costs, measured = [step.costs for step in steps], [step.seconds for step in steps]
+    after = calibrate.shrink(before, calibrate.together(costs), measured)
+    after = replace(after, left=max(before.left, calibrate.left_out(before, costs, measured)))
     return {
         "board": asdict(replace(board, multipliers=row_of(after, steps))),
         "software": software,
+        "left": after.left,
         "multipliers": {
             name: {"before": _range(before, i), "after": _range(after, i)}
             for i, name in enumerate(Multipliers._fields)
@@ -179,6 +184,7 @@ def row_of(belief: Belief, steps: Sequence[Step]) -> dict[str, Any]:
     return {
         **{name: float(f"{value:.6g}") for name, value in named},
         "n_steps": belief.n_steps,
+        "left": float(f"{belief.left:.4g}"),
         "covariance": [[float(f"{x:.9g}") for x in row] for row in belief.covariance],
         "source": "; ".join(f"{step.said}: {step.seconds:.4g} s a step" for step in steps),
     }

@@ -1,5 +1,6 @@
 """What was measured, beside what would have been assumed: at most 100 columns."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ def render(record: dict[str, Any]) -> str:
             f"  was told as {before['low']:.4g} to {before['high']:.4g} s (80 %), is now told as "
             f"{after['seconds']:.4g} s ({after['low']:.4g} to {after['high']:.4g})",
         ]
+    if record["left"]:
+        error = 100 * math.expm1(record["left"])
+        lines.append(f"each step told by the others is {error:.1f} % off (root mean square)")
     lines += ["", f"{'multipliers of step time':<44}{'before (80 %)':>26}{'after (80 %)':>26}"]
     for name, row in record["multipliers"].items():
         lines.append(f"  {name:<42}{_range(row['before']):>26}{_range(row['after']):>26}")

@@ -1,7 +1,8 @@
 """Real training steps of a network on this machine, timed: what multipliers are calibrated by.
 
     shape      the recipe's own, else one of Llama's proportions; with fewer layers, then fewer
-               rows, until a step should fit into the seconds and half of the memory
+               rows, until a step should fit into the seconds and half of the memory; and the two
+               that come next, so that each can be told by the others
     a step     one micro-batch of random tokens: gradients, their norm, clipping, the update, in
                the loop's own functions (train/gradients.py, norms.py, optimizers.py)
 
@@ -32,6 +33,7 @@ from pretrain.train.precision import product_dtype
 from pretrain.train.settings import Settings as Train
 
 _SIZES = (1e9, 1.2e8, 3e7, 1e7, 4e6)  # parameters, where there is no recipe
+MOST = 3  # trials
 _LENGTH, _TOKENS = 1024, 4096  # of its rows and micro-batches
 _WARM_UP, _LEAST = 2, 3  # steps
 _ROOM = 0.5  # of the memory
@@ -72,17 +74,21 @@ class Trial:
         return Layouts(data=1, micro_rows=self.rows)
 
 
-def choose(board: Board, by: Multipliers, recipe: Recipe | None, seconds: float) -> Trial:
-    """The largest trial whose steps fit into so many seconds. UsageError where none does."""
+def choose(board: Board, by: Multipliers, recipe: Recipe | None, seconds: float) -> list[Trial]:
+    """The largest trials whose steps fit into so many seconds each. UsageError where none does."""
     most = seconds / (2 * (_WARM_UP + _LEAST))
-    for trial in _of_recipe(recipe) if recipe else _usual():
-        fits = trial.n_bytes() < _ROOM * board.memory_bytes
-        if fits and float(steptime.seconds(trial.costs(board), by)) < most:
-            return trial
-    raise UsageError(
-        f"plan calibrate: no step of {trial.said} fits into {seconds:.0f} s and half of "
-        f"{board.memory_gib:.3g} GiB; give more --seconds, a narrower recipe, or none"
-    )
+    tried = list(_of_recipe(recipe) if recipe else _usual())
+    found = [
+        one for one in tried
+        if one.n_bytes() < _ROOM * board.memory_bytes
+        and float(steptime.seconds(one.costs(board), by)) < most
+    ]  # fmt: skip
+    if not found:
+        raise UsageError(
+            f"plan calibrate: no step of {tried[-1].said} fits into {seconds:.2g} s and half of "
+            f"{board.memory_gib:.3g} GiB; give more --seconds, a narrower recipe, or none"
+        )
+    return found[:MOST]
 
 
 def run(trial: Trial, device: torch.device, seconds: float) -> list[float]:

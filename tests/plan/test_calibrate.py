@@ -80,6 +80,21 @@ def test_an_interval_is_narrow_where_it_was_measured_and_wider_elsewhere():
     assert widths[1] <= widths[2]
 
 
+def test_what_steps_say_of_each_other_is_left_in_the_interval():
+    found = steptime.costs(NET, facts.board("H100 SXM"), 2048, Layouts(data=8, shard=8))
+    belief = calibrate.believed("eager")
+    told = float(steptime.seconds(found, belief.multipliers))
+    assert calibrate.left_out(belief, [found], [told]) == 0
+    assert calibrate.left_out(belief, [found] * 3, [told] * 3) < 1e-6
+    left = calibrate.left_out(belief, [found, found], [told / 1.2, told * 1.2])
+    assert left == pytest.approx(np.log(1.44), rel=0.1)  # each is told as the other
+    for share in (0.1, 0.5):
+        after = calibrate.shrink(replace(belief, left=share), found, told)
+        low, high = calibrate.interval(after, found)
+        assert np.log(high) == pytest.approx(calibrate.Z * share, rel=0.05)
+        assert np.log(low) == pytest.approx(-calibrate.Z * share, rel=0.05)
+
+
 def test_two_steps_one_after_the_other_are_two_steps_together():
     found = runs()
     both = [calibrate.Costs(**{k: np.atleast_1d(v)[i] for k, v in vars(found).items()})
@@ -93,7 +108,7 @@ def test_two_steps_one_after_the_other_are_two_steps_together():
     assert in_turn.n_steps == at_once.n_steps == 2
 
 
-SOUND = {"products": 1.0, "kernels": 2.0, "messages": 1.0, "fixed": 1.0, "n_steps": 1,
+SOUND = {"products": 1.0, "kernels": 2.0, "messages": 1.0, "fixed": 1.0, "n_steps": 1, "left": 0.0,
          "covariance": (0.01 * np.eye(4)).tolist()}  # fmt: skip
 
 
@@ -108,7 +123,8 @@ def test_a_board_with_multipliers_is_believed_as_its_file_says():
 @pytest.mark.parametrize(
     "wrong",
     [{"products": 0}, {"products": -1}, {"kernels": "much"}, {"covariance": [[1.0]]},
-     {"covariance": np.zeros((4, 4)).tolist()}, {"n_steps": 0}, {"fixed": float("nan")}],
+     {"covariance": np.zeros((4, 4)).tolist()}, {"n_steps": 0}, {"left": -1},
+     {"fixed": float("nan")}],
     ids=str,
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*encountered in log")

@@ -131,13 +131,15 @@ def test_this_machine_is_measured_and_its_step_is_told_afterwards(tmp_path, monk
     threads = torch.get_num_threads()
     board, measured, steps = calibration.of_this_machine(tiny_recipe(tmp_path), 5.0, tmp_path)
     torch.set_num_threads(threads)
-    assert [step.seconds for step in steps] == [0.25]
+    assert [step.seconds for step in steps] == [0.25] * len(steps)
+    assert len({step.said for step in steps}) == len(steps) > 1
     best = max(row["flops_per_second"] for row in measured["products"]
                if row["precision"] == "float32")  # fmt: skip
     assert board.reached == pytest.approx(best / 1e12)
     assert board.inside_gb == pytest.approx((1 << 20) / 1e-3 / 0.8 / 1e9)
     found = measured | calibration.calibrated(board, "eager", steps)
-    assert found["steps"][0]["after"]["seconds"] == pytest.approx(0.25, rel=0.3)
+    assert 0.1 < found["steps"][0]["after"]["seconds"] < 0.5
+    assert found["left"] > 0
     page = calibration_text.render(json.loads(json.dumps(found)))
     assert max(map(len, page.splitlines())) <= 100
     for word in ("float32 64 x 64", "all-reduce", "200 MB/s", "multipliers", "0.25"):

@@ -19,7 +19,7 @@ SLOW = replace(facts.board("H100 SXM"), bf16=0.5, reached=0.5, memory_gib=8, ban
 
 def test_a_recipe_that_fits_is_taken_whole(tmp_path):
     loaded = tiny_recipe(tmp_path)
-    one = trial.choose(facts.board("H100 SXM"), BY, loaded, 30)
+    one = trial.choose(facts.board("H100 SXM"), BY, loaded, 30)[0]
     assert one.shape == loaded.model.shape(loaded.tokenize.vocab_size)
     assert (one.rows, one.length) == (4, 32)
     assert one.said.startswith("2 layers of 64, 4 x 32 tokens")
@@ -28,7 +28,7 @@ def test_a_recipe_that_fits_is_taken_whole(tmp_path):
 def test_a_large_recipe_keeps_its_widths_and_loses_layers_first():
     loaded = recipe.load(ROOT / "recipes" / "llama-8b.toml", [])
     whole = loaded.model.shape(loaded.tokenize.vocab_size)
-    one = trial.choose(facts.board("H100 SXM"), BY, loaded, 30)
+    one = trial.choose(facts.board("H100 SXM"), BY, loaded, 30)[0]
     assert one.is_smaller
     assert replace(one.shape, layers=whole.layers) == whole
     assert one.n_bytes() < 0.5 * facts.board("H100 SXM").memory_bytes
@@ -36,9 +36,11 @@ def test_a_large_recipe_keeps_its_widths_and_loses_layers_first():
 
 
 def test_more_seconds_never_make_a_smaller_trial():
-    tokens = [trial.choose(SLOW, BY, None, s).costs(SLOW).products for s in (5, 20, 100)]
-    assert tokens == sorted(tokens)
-    assert tokens[0] < tokens[-1]
+    chosen = [trial.choose(SLOW, BY, None, s) for s in (5, 20, 100)]
+    products = [one[0].costs(SLOW).products for one in chosen]
+    assert products == sorted(products)
+    assert products[0] < products[-1]
+    assert len(set(chosen[-1])) == trial.MOST
 
 
 def test_nothing_that_fits_is_refused():
@@ -56,7 +58,7 @@ def test_steps_of_every_kind_of_network_are_timed(tmp_path, compute):
     if compute == "span":
         keys += ["model.encoder_layers=1"]
     loaded = tiny_recipe(tmp_path, *keys)
-    one = trial.choose(facts.board("H100 SXM"), BY, loaded, 30)
+    one = trial.choose(facts.board("H100 SXM"), BY, loaded, 30)[0]
     times = trial.run(one, CPU, 0.0)
     assert len(times) == 3
     assert all(0 < seconds < 5 for seconds in times)

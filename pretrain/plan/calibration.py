@@ -55,7 +55,7 @@ def of_this_machine(
 
     Takes about so many seconds, on a processor some 20 more to start ranks.
     """
-    device = device_of()
+    device, load = device_of(), os.getloadavg()[0] / (os.cpu_count() or 1)
     if device.type == "cpu":
         torch.set_num_threads((recipe.train.threads if recipe else 0) or os.cpu_count() or 1)
     dtype = product_dtype(recipe.train.precision if recipe else "auto", device)
@@ -69,13 +69,13 @@ def of_this_machine(
     board = here.board(watts, dtype, of[str(dtype).removeprefix("torch.")])
     if fp8 := of["float8_e4m3fn"]:
         board = replace(board, fp8=max(board.fp8, fp8 / 1e12), reached_fp8=fp8 / 1e12)
-    found: dict[str, Any] = {"products": products, "links": []}
+    found: dict[str, Any] = {"products": products, "links": [], "load": load}
     if with_links:
         board, found["links"] = _linked(board)
     found["disk"] = dict(zip(("written", "read"), machine.disk_rates(folder), strict=True))
     sheet = here.sheet(device)
     found["assumed"] = asdict(sheet) if sheet else None
-    by = calibrate.believed(software_of(recipe, device.type)).multipliers
+    by = calibrate.believed(software_of(recipe, on_gpu=False)).multipliers
     each = seconds * _SHARE_OF_TRIALS / trial.MOST
     steps = [
         Step(one.said, one.costs(board), statistics.median(trial.run(one, device, each)))
@@ -84,10 +84,11 @@ def of_this_machine(
     return board, found, steps
 
 
-def software_of(recipe: Recipe | None, device: str) -> str:
+def software_of(recipe: Recipe | None, on_gpu: bool) -> str:
     """What stands for our own blocks before a step is measured: compiled ones on a GPU alone."""
     choice = recipe.train.compile if recipe else "auto"
-    return "compiled" if choice == "on" or (choice == "auto" and device == "cuda") else "eager"
+    on_gpu = on_gpu or device_of().type == "cuda"
+    return "compiled" if choice == "on" or (choice == "auto" and on_gpu) else "eager"
 
 
 def _most(products: Sequence[dict[str, Any]], precision: str) -> float:

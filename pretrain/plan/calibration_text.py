@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+_BUSY = 0.5  # processes a core, at which other work is felt
 _HEAD = f"{'':<44}{'assumed':>16}{'measured':>16}"
 
 
@@ -11,6 +12,10 @@ def render(record: dict[str, Any]) -> str:
     lines = [_HEAD]
     if "products" in record:
         lines += [*_products(record), *_rates(record)]
+        if record["load"] > _BUSY:
+            lines.append(
+                f"{record['load']:.1f} processes a core ran before: measure again when idle"
+            )
     for step in record["steps"]:
         before, after = step["before"], step["after"]
         lines += [

@@ -143,37 +143,24 @@ def ladder(arguments: argparse.Namespace) -> int:
 
 def calibrate(arguments: argparse.Namespace) -> int:
     from pretrain import recipe
-    from pretrain.errors import UsageError
-    from pretrain.plan import calibration, calibration_text, facts, here, settings
+    from pretrain.plan import answer, calibration, calibration_text
 
-    if arguments.seconds < 1:
-        raise UsageError(f"--seconds is {arguments.seconds:g}; must be at least 1")
-    told = arguments.measured_step is not None
-    if told and not (arguments.recipe and arguments.measured_step > 0):
-        raise UsageError("--measured-step must be above 0, with the --recipe whose step it is")
-    elsewhere = told or bool(arguments.run)
-    if not elsewhere and (arguments.hardware or arguments.count):
-        raise UsageError(
-            "--hardware and --count say where a step was measured; give it with --run RUN or "
-            "--measured-step SECONDS, or leave them out to measure this machine"
-        )
-    if arguments.count is not None and arguments.count < 1:
-        raise UsageError(f"--count is {arguments.count}; must be at least 1")
+    _check_calibrate(arguments)
     loaded = recipe.load(arguments.recipe, arguments.override) if arguments.recipe else None
-    measured: dict[str, Any] = {}
-    if elsewhere:
-        board = (
-            facts.board(arguments.hardware, arguments.hardware_file) if arguments.hardware
-            else here.board(settings.Settings().watts_per_core)
-        )  # fmt: skip
-        steps = [calibration.step_of_run(run, board, arguments.count) for run in arguments.run]
-        if told and loaded:
-            steps.append(calibration.step_of_recipe(
-                loaded, board, arguments.count or 1, arguments.measured_step))  # fmt: skip
+    name, count, measured = arguments.hardware, arguments.count, {}
+    if arguments.run or arguments.measured_step:
+        asked = question.Question(
+            hardware=name, hardware_file=arguments.hardware_file, this_machine=name is None
+        )
+        board = answer.board_of(asked)
+        steps = [calibration.step_of_run(run, board, count) for run in arguments.run]
+        if loaded and arguments.measured_step:
+            seconds = arguments.measured_step
+            steps.append(calibration.step_of_recipe(loaded, board, count or 1, seconds))
     else:
         folder = arguments.out.parent if arguments.out else Path()
         board, measured, steps = calibration.of_this_machine(loaded, arguments.seconds, folder)
-    software = arguments.software or calibration.software_of(loaded, arguments.hardware)
+    software = arguments.software or calibration.software_of(loaded, on_gpu=name is not None)
     record = measured | calibration.calibrated(board, software, steps)
     page = calibration_text.render(record)
     if arguments.out:
@@ -182,6 +169,23 @@ def calibrate(arguments: argparse.Namespace) -> int:
     if arguments.out and not arguments.json:
         print(f"\nwritten; plan with it: pretrain plan --hardware {arguments.out}")
     return 0
+
+
+def _check_calibrate(arguments: argparse.Namespace) -> None:
+    from pretrain.errors import UsageError
+
+    for key, least in (("seconds", 1), ("count", 1)):
+        value = getattr(arguments, key)
+        if value is not None and value < least:
+            raise UsageError(f"--{key} is {value:g}; must be at least {least}")
+    step = arguments.measured_step
+    if step is not None and not (step > 0 and arguments.recipe):
+        raise UsageError("--measured-step must be above 0, with the --recipe whose step it is")
+    if not (step or arguments.run) and (arguments.hardware or arguments.count):
+        raise UsageError(
+            "--hardware and --count say where a step was measured; give it with --run RUN or "
+            "--measured-step SECONDS, or leave them out to measure this machine"
+        )
 
 
 def compare(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from pretrain.plan import memory, network, proportions, steptime
 from pretrain.plan.facts import Board
 from pretrain.plan.steptime import Costs, Layouts, Multipliers
 from pretrain.recipe import Recipe
-from pretrain.train import feed, fp8, kernels, norms, objectives, optimizers
+from pretrain.train import allocator, feed, fp8, kernels, norms, objectives, optimizers
 from pretrain.train.gradients import Gradients
 from pretrain.train.objectives import IGNORED, Batch
 from pretrain.train.precision import product_dtype
@@ -96,6 +96,8 @@ def run(trial: Trial, device: torch.device, seconds: float) -> list[float]:
     train, until = trial.train, time.perf_counter() + seconds
     dtype = product_dtype(train.precision, device)
     mesh = meshes.build(Layout(), 1, device.type)
+    if device.type == "cpu":
+        allocator.keep_freed_memory()  # as the loop does
 
     def prepare(model: torch.nn.Module) -> None:
         if train.precision == "fp8":

@@ -19,7 +19,7 @@ def test_a_sheets_figures_stand_beside_what_was_measured():
         "products": [row | {"inner": 1024, "columns": 1024}, row],
         "assumed": {"reached": 794.5, "bandwidth_tb": 4.8, "inside_gb": 450},
         "board": {"bandwidth_tb": 4.1}, "links": "one GPU: nothing to send to",
-        "disk": {"written": 1e9, "read": 2e9}, "steps": [], "left": 0.1,
+        "disk": {"written": 1e9, "read": 2e9}, "steps": [], "left": 0.1, "load": 1.5,
         "multipliers": {"products": {"before": [0.7, 1.0, 1.4], "after": [0.9, 0.95, 1.0]}},
     }  # fmt: skip
     lines = calibration_text.render(record).splitlines()
@@ -28,5 +28,6 @@ def test_a_sheets_figures_stand_beside_what_was_measured():
     assert lines[2].split()[-4:] == ["794", "TFLOP/s", "700", "TFLOP/s"]
     assert "4.8 TB/s" in lines[3]
     assert "one GPU" in lines[4]
+    assert any("1.5 processes a core" in line for line in lines)
     assert any("10.5 % off" in line for line in lines)
     assert "0.95 (0.90 to 1.00)" in lines[-1]

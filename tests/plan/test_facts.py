@@ -55,3 +55,22 @@ def test_own_boards(tmp_path):
             facts.board("x1", file)
     with pytest.raises(UsageError, match="cannot be read"):
         facts.board("x1", tmp_path / "none.toml")
+
+
+def test_a_file_with_one_board_is_named_as_hardware(tmp_path):
+    file = tmp_path / "mine.toml"
+    row = '["{}"]\nbf16 = 100\nmemory_gib = 40\nbandwidth_tb = 1\nwatts = 300\n'
+    row += "inside_gb = 50\nboards = 4\n"
+    file.write_text(row.format("X1") + '["X1".multipliers]\nproducts = 2.0\n')
+    found = facts.board(str(file))
+    assert (found.name, found.multipliers) == ("X1", {"products": 2.0})
+    for text, message in [
+        ("", "has 0 boards"),
+        (row.format("X1") + row.format("X2"), r"2 boards \(X1, X2\)"),
+        (row.format("X1") + "multipliers = 3", "must be a table"),
+    ]:
+        file.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            facts.board(str(file))
+    with pytest.raises(UsageError, match="cannot be read"):
+        facts.board(str(tmp_path / "none.toml"))

@@ -51,3 +51,10 @@ def test_rates_of_this_machine_are_possible(dtype):
     assert 1e6 < 6 * 64 * 64 / machine.product_seconds(64, 64, 64, dtype, cpu) < 1e14
     assert 1e7 < machine.memory_rate(1 << 20, cpu) < 1e13
     assert 0 < machine.attention_seconds(64, 4, 2, 32, dtype, cpu) < 1
+
+
+def test_a_disk_is_written_whole_and_leaves_nothing_behind(tmp_path):
+    written, read = machine.disk_rates(tmp_path, 1 << 20)
+    assert 1e4 < written < 1e12
+    assert 1e4 < read < 1e12
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """Questions: numbers as people write them, contradictions refused, stages still stages."""
 
 import argparse
+import json
 
 import pytest
 
@@ -54,3 +55,16 @@ def test_a_recipe_alone_is_still_a_stage():
 def test_unknown_hardware_is_answered_with_names(word, capsys):
     assert cli.command(["plan", "--hardware", word, "--days", "3"]) == 64
     assert "nearest" in capsys.readouterr().err
+
+
+def test_a_question_survives_as_json():
+    given = ["plan", "recipes/laptop.toml", "train.steps=3", "--hardware", "H100", "--count", "8",
+             "--price", "2"]  # fmt: skip
+    asked = question.question_of(cli._parse(given))
+    assert question.from_plain(json.loads(json.dumps(asked.plain()))) == asked
+
+
+def test_this_machine_may_be_said_as_hardware():
+    asked = question.question_of(cli._parse(["plan", "--hardware", "This machine", "--days", "1"]))
+    assert asked.this_machine
+    assert asked.hardware is None

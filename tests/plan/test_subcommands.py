@@ -59,11 +59,40 @@ def test_a_table_that_allows_no_law_is_an_error(table, capsys):
         (["ladder", "none.toml", "--share", "0"], 64),
         (["ladder", "none.toml", "--rungs", "2"], 64),
         (["ladder", "none.toml", "--workers", "0"], 64),
+        (["calibrate", "--seconds", "0"], 64),
+        (["calibrate", "--hardware", "H100"], 64),
+        (["calibrate", "--run", "none", "--hardware", "H101"], 64),
+        (["calibrate", "--run", "none", "--hardware", "H100"], 78),
+        (["calibrate", "--run", "none", "--hardware", "H100", "--count", "0"], 64),
+        (["calibrate", "--measured-step", "2", "--hardware", "H100"], 64),
+        (["compare", "none.json", "none.json"], 64),
+        (["compare", "none.toml", "none.toml", "--hardware", "H100"], 64),
     ],
 )
 def test_bad_arguments_are_refused(words, code, capsys):
     assert cli.command(["plan", *words]) == code
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_told_step_becomes_a_file_that_plans_read(tmp_path, capsys):
+    tiny_recipe(tmp_path)
+    out = tmp_path / "mine.toml"
+    words = ["plan", "calibrate", "--measured-step", "0.5", "--recipe",
+             str(tmp_path / "tiny.toml"), "--hardware", "H100", "--count", "2"]  # fmt: skip
+    assert cli.command([*words, "--out", str(out)]) == 0
+    page = capsys.readouterr().out
+    assert max(len(line) for line in page.splitlines()[:-1]) <= 100
+    assert cli.command([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["board"]["multipliers"]["n_steps"] == 1
+    asked = ["plan", "--hardware", str(out), "--parameters", "1b", "--tokens", "20b", "--json"]
+    saved = []
+    for count in ("8", "16"):
+        assert cli.command([*asked, "--count", count]) == 0
+        saved.append(tmp_path / f"{count}.json")
+        saved[-1].write_text(capsys.readouterr().out)
+    assert json.loads(saved[0].read_text())["is_calibrated"]
+    assert cli.command(["plan", "compare", *map(str, saved)]) == 0
+    assert "count: 8 to 16" in capsys.readouterr().out
 
 
 def test_a_dry_ladder_says_what_it_would_train(tmp_path, capsys):

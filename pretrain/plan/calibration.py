@@ -37,6 +37,7 @@ from pretrain.train.precision import product_dtype
 HEAD = "# Written by `pretrain plan calibrate`"
 _SHARE_OF_TRIALS = 0.6  # of the seconds
 _FEWEST = 3  # measured steps of a run
+_FAR = 10  # times off what is told: no software does that
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,19 @@ def calibrated(board: Board, software: str, steps: Sequence[Step]) -> dict[str, 
             for step in steps
         ],
     }  # fmt: skip
+
+
+def check(board: Board, software: str, steps: Sequence[Step]) -> None:
+    """UsageError where a step that was measured elsewhere cannot be one of this board."""
+    before = calibrate.believed(software, board)
+    for step in steps:
+        told = _told(step, before)["seconds"]
+        if not 1 / _FAR < step.seconds / told < _FAR:
+            raise UsageError(
+                f"plan calibrate: {step.said} took {step.seconds:.4g} s and is told as "
+                f"{told:.4g} s; must be within {_FAR} times: is it this hardware (--hardware), as "
+                "many boards (--count), this recipe and layout?"
+            )
 
 
 def row_of(belief: Belief, steps: Sequence[Step]) -> dict[str, Any]:

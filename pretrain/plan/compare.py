@@ -168,9 +168,12 @@ def _number(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        low, middle, high = (f"{x:.4g}" for x in value)
+        low, middle, high = map(_number, value)
         return f"{middle} ({low} to {high})"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    for by, unit in ((1e12, "t"), (1e9, "b"), (1e6, "m")):  # as options are given: 7b, 2t
+        if by <= value < 1e15:
+            return f"{value / by:.3g}{unit}"
+    return f"{value:,.0f}" if 1e3 <= value < 1e6 else f"{value:.4g}"
 
 
 def _three(row: dict[str, Any]) -> str:

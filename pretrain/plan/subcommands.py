@@ -147,7 +147,9 @@ def calibrate(arguments: argparse.Namespace) -> int:
 
     _check_calibrate(arguments)
     loaded = recipe.load(arguments.recipe, arguments.override) if arguments.recipe else None
-    name, count, measured = arguments.hardware, arguments.count, {}
+    name, count = arguments.hardware, arguments.count
+    software = arguments.software or calibration.software_of(loaded, on_gpu=name is not None)
+    measured: dict[str, Any] = {}
     if arguments.run or arguments.measured_step:
         asked = question.Question(
             hardware=name, hardware_file=arguments.hardware_file, this_machine=name is None
@@ -157,10 +159,10 @@ def calibrate(arguments: argparse.Namespace) -> int:
         if loaded and arguments.measured_step:
             seconds = arguments.measured_step
             steps.append(calibration.step_of_recipe(loaded, board, count or 1, seconds))
+        calibration.check(board, software, steps)
     else:
         folder = arguments.out.parent if arguments.out else Path()
         board, measured, steps = calibration.of_this_machine(loaded, arguments.seconds, folder)
-    software = arguments.software or calibration.software_of(loaded, on_gpu=name is not None)
     record = measured | calibration.calibrated(board, software, steps)
     page = calibration_text.render(record)
     if arguments.out:

@@ -76,7 +76,7 @@ class Trial:
 
 def choose(board: Board, by: Multipliers, recipe: Recipe | None, seconds: float) -> list[Trial]:
     """The largest trials whose steps fit into so many seconds each. UsageError where none does."""
-    most = seconds / (2 * (_WARM_UP + _LEAST))
+    most = seconds / (_WARM_UP + _LEAST)
     tried = list(_of_recipe(recipe) if recipe else _usual())
     found = [
         one for one in tried

@@ -49,6 +49,15 @@ def test_a_written_file_is_the_board_that_was_calibrated(tmp_path):
     calibration.write(path, found, "again")  # one of its own is replaced
 
 
+@pytest.mark.parametrize("factor", [0.05, 50])
+def test_a_step_of_other_hardware_is_refused(tmp_path, factor):
+    steps = [calibration.step_of_recipe(tiny_recipe(tmp_path), H100, 1, 1.0)]
+    told = record(tmp_path, 1.0)["steps"][0]["seconds"]
+    calibration.check(H100, "eager", [replace(steps[0], seconds=2 * told)])
+    with pytest.raises(UsageError, match="is it this hardware"):
+        calibration.check(H100, "eager", [replace(steps[0], seconds=factor * told)])
+
+
 def test_another_file_is_never_replaced(tmp_path):
     path = tmp_path / "notes.toml"
     path.write_text("mine = 1")

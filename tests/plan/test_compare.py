@@ -47,6 +47,15 @@ def test_rows_hold_both_plans(both):
         assert rows["energy, MWh"][name] == one["energy"]["kwh"] / 1000
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (7.03e9, "7.03b"), (15 * 10**12, "15t"), (3.1e23, "3.1e+23"), (12345, "12,345"),
+     (0.5, "0.5"), ([0.5, 1e6, 2e6], "1m (0.5 to 2m)")],
+)  # fmt: skip
+def test_numbers_are_short(value, text):
+    assert compare._number(value) == text
+
+
 def test_the_page_has_at_most_100_columns(both):
     text = compare.render(compare.compare(*both))
     assert max(map(len, text.splitlines())) <= 100

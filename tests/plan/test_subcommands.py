@@ -77,7 +77,7 @@ def test_bad_arguments_are_refused(words, code, capsys):
 def test_a_told_step_becomes_a_file_that_plans_read(tmp_path, capsys):
     tiny_recipe(tmp_path)
     out = tmp_path / "mine.toml"
-    words = ["plan", "calibrate", "--measured-step", "0.5", "--recipe",
+    words = ["plan", "calibrate", "--measured-step", "0.003", "--recipe",
              str(tmp_path / "tiny.toml"), "--hardware", "H100", "--count", "2"]  # fmt: skip
     assert cli.command([*words, "--out", str(out)]) == 0
     page = capsys.readouterr().out

@@ -104,7 +104,7 @@ def answer(question: Question, board: Board | None = None) -> Answer:
         "cost": money,
         "energy": asdict(energy),
         "sensitivities": _sensitivities(question, board, good, money, low, high),
-        "calibration": _calibration(question, belief, costs),
+        "calibration": _calibration(question, board, belief, costs),
     }
     return Answer(question, board, run, found, told, task, belief)
 
@@ -189,7 +189,7 @@ def _sensitivities(
     return [{"input": name, "low": a, "high": b} for name, (a, b) in ranked[:5]]
 
 
-def _calibration(question: Question, belief: Belief, costs: Costs) -> str:
+def _calibration(question: Question, board: Board, belief: Belief, costs: Costs) -> str:
     """What would narrow the interval most, as it is typed, and by how much."""
     before = calibrate.interval(belief, costs)
     if belief.n_steps:
@@ -202,9 +202,9 @@ def _calibration(question: Question, belief: Belief, costs: Costs) -> str:
     how = "pretrain plan calibrate --out FILE.toml, then --hardware FILE.toml"
     if not question.this_machine:
         how = (
-            f"ten minutes of this layout on {question.count:,} x {question.hardware}, then "
-            "--measured-step SECONDS, or pretrain plan calibrate --run RUN --out FILE.toml and "
-            "--hardware FILE.toml"
+            f"ten minutes of this layout on {question.count:,} boards, then --measured-step "
+            f'SECONDS; or pretrain plan calibrate --run RUN --hardware "{board.name}" --out '
+            "FILE.toml, then --hardware FILE.toml"
         )
     return (
         f"{how}: the interval of a step narrows from {before[0]:.2f} to {before[1]:.2f} to "

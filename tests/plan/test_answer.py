@@ -1,13 +1,16 @@
 """Answers: within their limits, in line with each other, refused where impossible."""
 
 import json
+import re
+import shlex
 from dataclasses import replace
 
 import pytest
 
+from pretrain import cli
 from pretrain.errors import UsageError
 from pretrain.model import count
-from pretrain.plan import answer
+from pretrain.plan import answer, subcommands
 from pretrain.plan.question import Question
 
 ASKED = Question(hardware="H100 SXM", count=64, parameters=8e9, tokens=2e11)
@@ -67,6 +70,18 @@ def test_a_measured_step_narrows_and_moves(found):
     low, high = told["step_interval"]
     before = found.told["step_interval"]
     assert high / low < before[1] / before[0]
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_the_calibration_that_is_told_can_be_typed(found, here):
+    board = replace(found.board, name="my cluster")
+    asked = replace(ASKED, this_machine=here, hardware=None if here else "my cluster", count=8)
+    told = answer.answer(asked, board).told["calibration"]
+    typed = told[told.index("pretrain plan calibrate") : told.index(", then --hardware FILE")]
+    given = cli._parse(shlex.split(typed)[1:])
+    assert given.call is subcommands.calibrate
+    assert (given.out.name, given.hardware) == ("FILE.toml", None if here else "my cluster")
+    assert re.search(r"from 0.73 to 1.41 to 0.9\d to 1.0\d times", told)
 
 
 @pytest.mark.parametrize(

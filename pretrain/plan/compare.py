@@ -1,7 +1,7 @@
 """`pretrain plan compare A B`: two plans side by side, and which input makes which difference.
 
     causes   A's question turned into B's, one input after another, answered anew each time: what
-             each does to cost (to board-hours without a price), days and loss, as a factor
+             each does to cost (to board-hours where one has no price), days and loss, as a factor
     rest     B as it was saved over B as it is told now: 1, unless the program or a recipe changed
 
 The factors multiply to B over A. An input's share may hang on the order, which is that of the
@@ -10,7 +10,7 @@ saved answer holds its board: it is told again as then, whatever hardware files 
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,22 @@ _HARDWARE = ("hardware", "hardware_file", "this_machine")
 _MEASURES = ("cost", "days", "loss")
 
 
-def read(path: Path, given: argparse.Namespace) -> Told:
-    """A saved answer, or that of a recipe on what the command line names, else on this machine."""
-    if path.suffix == ".toml":
-        one = argparse.Namespace(**vars(given) | {"recipe": path, "override": []})
-        one.this_machine = given.this_machine or not given.hardware
-        return answer.answer(question.question_of(one)).told
+def read(paths: Sequence[Path], given: argparse.Namespace) -> list[Told]:
+    """Saved answers, or those of recipes on what the command line names, else on this machine."""
+    found, board = [], None
+    for path in paths:
+        if path.suffix == ".toml":
+            one = argparse.Namespace(**vars(given) | {"recipe": path, "override": []})
+            one.this_machine = given.this_machine or not given.hardware
+            asked = question.question_of(one)
+            board = board or answer.board_of(asked)  # this machine is measured once for both
+            found.append(answer.answer(asked, board).told)
+        else:
+            found.append(_saved(path))
+    return found
+
+
+def _saved(path: Path) -> Told:
     told = store.read_json_or_none(path)
     if not isinstance(told, dict) or not isinstance(told.get("asked"), dict):
         raise UsageError(
@@ -48,17 +58,19 @@ def read(path: Path, given: argparse.Namespace) -> Told:
 def compare(a: Told, b: Told) -> dict[str, Any]:
     """Both plans' rows, the inputs that differ, and what each of them does."""
     causes, told = [], a
+    money = "cost" if a["cost"] and b["cost"] else "board-hours"
     for name, asked, board in _turned(a, b):
         row: dict[str, Any] = {"input": name, "a": _said(a, name), "b": _said(b, name)}
         try:
             now = answer.answer(asked, board).told
-            row |= _factors(told, now)
+            row |= _factors(told, now, money)
             told = now
         except PretrainError as error:  # what comes after it may be possible again
             row["impossible"] = str(error)
         causes.append(row)
     return {
-        "rows": _rows(a, b), "causes": causes, "rest": _factors(told, b), "whole": _factors(a, b),
+        "rows": _rows(a, b), "money": money, "causes": causes,
+        "rest": _factors(told, b, money), "whole": _factors(a, b, money),
         "layouts": [[row["said"] for row in told["layouts"]] for told in (a, b)],
     }  # fmt: skip
 
@@ -72,9 +84,12 @@ def _turned(a: Told, b: Told) -> Iterator[tuple[str, Question, Board]]:
     """(input, question, board) on the way from A to B, an input that differs at a time."""
     asked, wanted = (question.from_plain(told["asked"]) for told in (a, b))
     board, other = _board(a), _board(b)
-    groups = {"size and tokens": _GOAL, "hardware": _HARDWARE}
-    single = [f.name for f in fields(Question) if f.name not in (*_GOAL, *_HARDWARE)]
-    for name, keys in (groups | {name: (name,) for name in single}).items():
+    groups: dict[str, tuple[str, ...]] = {"size and tokens": _GOAL}
+    # A price comes before hardware whose own is not known, and goes after it.
+    groups |= {"price": ("price",)} if wanted.price is not None else {}
+    groups |= {"hardware": _HARDWARE}
+    rest = [f.name for f in fields(Question) if f.name not in (*_GOAL, *_HARDWARE, *groups)]
+    for name, keys in (groups | {name: (name,) for name in rest}).items():
         changed = replace(asked, **{key: getattr(wanted, key) for key in keys})
         moves = name == "hardware" and board != other
         if moves or changed != asked:
@@ -99,17 +114,16 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _factors(a: Told, b: Told) -> dict[str, float | None]:
+def _factors(a: Told, b: Told, money: str) -> dict[str, float | None]:
     """B over A; None where one of them has no such number."""
-    both = [(_measures(a)[m], _measures(b)[m]) for m in _MEASURES]
-    if None in both[0]:  # no price: board-hours stand for money
-        both[0] = (a["board_hours"][1], b["board_hours"][1])
-    return {m: y / x if x else None for m, (x, y) in zip(_MEASURES, both, strict=True)}
+    both = [(_measures(a, money)[m], _measures(b, money)[m]) for m in _MEASURES]
+    return {m: y / x if x and y else None for m, (x, y) in zip(_MEASURES, both, strict=True)}
 
 
-def _measures(told: Told) -> dict[str, Any]:
+def _measures(told: Told, money: str) -> dict[str, Any]:
+    cost = told["cost"] and told["cost"]["total"][1]
     return {
-        "cost": told["cost"] and told["cost"]["total"][1],
+        "cost": cost if money == "cost" else told["board_hours"][1],
         "days": told["time"]["billed_hours"][1] / 24,
         "loss": told["loss"]["loss"],
     }
@@ -148,7 +162,10 @@ def render(found: dict[str, Any]) -> str:
         lines.append(f"{row['name']:<15}{_number(row['a']):>34}{_number(row['b']):>34}{over:>12}")
     for name, layouts in zip("AB", found["layouts"], strict=True):
         lines += ["", *(f"layout {i} of {name}: {said}"[:100] for i, said in enumerate(layouts, 1))]
-    lines += ["", f"{'input changed, A to B':<58}{'cost x':>14}{'days x':>14}{'loss x':>14}"]
+    lines += [
+        "",
+        f"{'input changed, A to B':<58}{found['money'] + ' x':>14}{'days x':>14}{'loss x':>14}",
+    ]
     for row in found["causes"]:
         said = f"{row['input'].replace('_', ' ')}: {row['a']} to {row['b']}"
         lines.append(f"{said if len(said) <= 57 else said[:56] + '…':<58}{_three(row)}".rstrip())

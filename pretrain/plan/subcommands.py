@@ -193,6 +193,6 @@ def _check_calibrate(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> int:
     from pretrain.plan import compare as two
 
-    found = two.compare(*(two.read(path, arguments) for path in (arguments.a, arguments.b)))
+    found = two.compare(*two.read([arguments.a, arguments.b], arguments))
     print(json.dumps(found, indent=1) if arguments.json else two.render(found))
     return 0

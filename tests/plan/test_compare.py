@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from pretrain import cli
 from pretrain.errors import UsageError
 from pretrain.plan import answer, compare, facts
 from pretrain.plan.question import Question
+from tests.conftest import ROOT
 
 ASKED = Question(hardware="H100 SXM", count=16, parameters=1e9, tokens=2e10)
 OTHER = replace(ASKED, hardware="A100 SXM", tokens=4e10, price=1.5)
@@ -26,16 +28,40 @@ def both():
 
 def test_factors_of_all_inputs_multiply_to_the_whole(both):
     found = compare.compare(*both)
-    assert [row["input"] for row in found["causes"]] == ["size and tokens", "hardware", "price"]
+    assert [row["input"] for row in found["causes"]] == ["size and tokens", "price", "hardware"]
     for name in ("cost", "days", "loss"):
         parts = [row[name] for row in (*found["causes"], found["rest"])]
         assert math.prod(parts) == pytest.approx(found["whole"][name], rel=1e-9)
         assert found["rest"][name] == pytest.approx(1, rel=1e-9)
-    size, hardware, price = found["causes"]
+    size, price, hardware = found["causes"]
     assert size["days"] == pytest.approx(2, rel=0.1)
     assert size["loss"] < 1 == hardware["loss"]
     assert hardware["days"] > 1.5
     assert price["days"] == 1 != price["cost"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_without_a_price_hours_stand_for_money_throughout(both, turned):
+    bare = replace(facts.board("H100 SXM"), name="my own")
+    one = json.loads(json.dumps(answer.answer(replace(ASKED, count=32), bare).told))
+    assert one["cost"] is None
+    pair = (one, both[1]) if turned else (both[0], one)
+    found = compare.compare(*pair)
+    assert found["money"] == "board-hours"
+    parts = [row["cost"] for row in (*found["causes"], found["rest"])]
+    assert math.prod(parts) == pytest.approx(found["whole"]["cost"], rel=1e-9)
+    assert "board-hours x" in compare.render(found)
+
+
+def test_this_machine_is_measured_once_for_two_recipes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(answer, "board_of", lambda q: asked.append(q) or facts.board("H100 SXM"))
+    recipes = [str(ROOT / "recipes" / "llama-8b.toml")] * 2
+    given = cli._parse(["plan", "compare", *recipes, "--count", "8"])
+    found = compare.read([given.a, given.b], given)
+    assert len(asked) == 1
+    assert asked[0].this_machine
+    assert found[0] == found[1]
 
 
 def test_rows_hold_both_plans(both):
@@ -94,4 +120,4 @@ def test_what_is_no_answer_is_refused(text, tmp_path):
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="plan"):
-        compare.read(path, argparse.Namespace())
+        compare.read([path], argparse.Namespace())

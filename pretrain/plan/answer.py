@@ -54,7 +54,7 @@ def answer(question: Question, board: Board | None = None) -> Answer:
     Raises: UsageError where what is asked is impossible, with what would be possible.
     """
     board = board or board_of(question)
-    board.peak(question.precision)
+    _check(question, board)
     belief = calibrate.believed(question.software, board)
     run = size.run_of(question, board, belief.multipliers)
     task = size.task_of(question, board, run)
@@ -107,6 +107,16 @@ def answer(question: Question, board: Board | None = None) -> Answer:
         "calibration": _calibration(question, board, belief, costs),
     }
     return Answer(question, board, run, found, told, task, belief)
+
+
+def _check(question: Question, board: Board) -> None:
+    board.peak(question.precision)
+    if question.count > board.boards and not board.outside_gb:
+        raise UsageError(
+            f"plan: {question.count:,} x {board.name}, of which no link joins more than "
+            f"{board.boards:,}; must be fewer (--count), or a board with a network: outside_gb in "
+            "a hardware file (--hardware FILE.toml)"
+        )
 
 
 def board_of(question: Question) -> Board:

@@ -10,6 +10,7 @@ saved answer holds its board: it is told again as then, whatever hardware files 
 """
 
 import argparse
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -170,7 +171,8 @@ def render(found: dict[str, Any]) -> str:
         said = f"{row['input'].replace('_', ' ')}: {row['a']} to {row['b']}"
         lines.append(f"{said if len(said) <= 57 else said[:56] + '…':<58}{_three(row)}".rstrip())
         if "impossible" in row:
-            lines.append(f"  impossible so far: {row['impossible']}"[:100])
+            lines += textwrap.wrap(f"impossible so far: {row['impossible']}", 96,
+                                   initial_indent="  ", subsequent_indent="  ")  # fmt: skip
     if not found["causes"]:
         lines.append("none: the same was asked")
     lines.append(f"{'saved, over told again':<58}{_three(found['rest'])}")

@@ -90,6 +90,7 @@ def test_the_calibration_that_is_told_can_be_typed(found, here):
         ({"parameters": 2e12, "count": 8}, "fit no layout"),
         ({"unique_tokens": 1e9}, "passes; 4 are allowed"),
         ({"precision": "fp4"}, "not in fp4"),
+        ({"hardware": "RTX 4090", "count": 8}, "no link joins more than 1"),
         ({"parameters": None, "tokens": None, "target_loss": 0.5}, "floor"),
     ],
     ids=str,

@@ -25,11 +25,11 @@ import torch
 from pretrain import flow, store
 from pretrain.errors import DataError, RankError, UsageError
 from pretrain.model import count
-from pretrain.plan import calibrate, here, links, machine, network, steptime, trial
+from pretrain.plan import calibrate, here, links, machine, network, search, steptime, trial
 from pretrain.plan.calibrate import Belief
 from pretrain.plan.facts import Board
 from pretrain.plan.settings import Settings as Plan
-from pretrain.plan.steptime import Costs, Layouts, Multipliers
+from pretrain.plan.steptime import Costs, Multipliers
 from pretrain.ranks.world import device_of
 from pretrain.recipe import Recipe
 from pretrain.train.precision import product_dtype
@@ -114,19 +114,14 @@ def _linked(board: Board) -> tuple[Board, Any]:
 
 def step_of_recipe(recipe: Recipe, board: Board, n_boards: int, seconds: float) -> Step:
     """A step of the recipe's layout on so many boards, which took so long."""
-    train, layout = recipe.train, recipe.train.layout
+    train = recipe.train
     stretch = train.stretches(recipe.mix.sequence_length)[-1]
-    sizes = layout.sizes(n_boards)
+    sizes = train.layout.sizes(n_boards)
     data = sizes["replicate"] * sizes["shard"]
     rows = stretch.windows * recipe.mix.sequence_length // stretch.length / data
     micro = max(1, min(train.micro_batch_tokens // stretch.length, math.floor(rows)))
-    at = Layouts(
-        data=data, shard=sizes["shard"] * sizes["context"] if sizes["shard"] > 1 else 1,
-        tensor=layout.tensor, pipeline=layout.pipeline, virtual=layout.virtual,
-        context=layout.context, expert=layout.expert, micro_rows=micro, n_micro=rows / micro,
-        products_again=float(layout.recompute == "full"),
-        kernels_again=float(layout.recompute != "none"), regather=int(layout.pipeline == 1),
-    )  # fmt: skip
+    layout = replace(train.layout, shard=sizes["shard"])
+    at = search.layouts_of(layout, data, micro, rows / micro)
     shape = recipe.model.shape(recipe.tokenize.vocab_size)
     precision = "fp8" if train.precision == "fp8" else "bf16"
     said = (

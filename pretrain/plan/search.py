@@ -63,14 +63,7 @@ class Found:
 
     @property
     def at(self) -> Layouts:
-        """As step times are told."""
-        one = self.layout
-        return Layouts(
-            self.data, one.shard * one.context if one.shard > 1 else 1, one.tensor, one.pipeline,
-            one.virtual, one.context, one.expert, self.micro_rows, self.n_micro,
-            float(one.recompute == "full"), float(one.recompute != "none"),
-            regather=int(one.pipeline == 1),
-        )  # fmt: skip
+        return layouts_of(self.layout, self.data, self.micro_rows, self.n_micro)
 
     @property
     def said(self) -> str:
@@ -83,6 +76,16 @@ class Found:
         if one.virtual > 1:
             words.append(f"virtual {one.virtual}")
         return ", ".join([*words, f"recompute {one.recompute}"])
+
+
+def layouts_of(one: Layout, data: int, micro_rows: float, n_micro: float) -> Layouts:
+    """A recipe's layout as step times are told; data: replicate x shard ranks."""
+    return Layouts(
+        data, one.shard * one.context if one.shard > 1 else 1, one.tensor, one.pipeline,
+        one.virtual, one.context, one.expert, micro_rows, n_micro,
+        float(one.recompute == "full"), float(one.recompute != "none"),
+        regather=int(one.pipeline == 1),
+    )  # fmt: skip
 
 
 def best(

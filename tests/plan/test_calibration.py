@@ -96,6 +96,13 @@ def test_a_recipes_step_has_its_layout(tmp_path):
     plain = calibration.step_of_recipe(tiny_recipe(tmp_path), H100, 1, 2.0)
     assert plain.costs.open_messages == 0 < one.costs.open_messages
     assert "8 x H100 SXM" in one.said
+    kernels = [
+        calibration.step_of_recipe(
+            tiny_recipe(tmp_path, f"train.layout.recompute={name}"), H100, 1, 2.0
+        ).costs.kernels
+        for name in ("none", "selective", "full")
+    ]
+    assert kernels[0] < kernels[1] < kernels[2]
     with pytest.raises(PretrainError, match="do not divide a world of 6"):
         calibration.step_of_recipe(loaded, H100, 6, 2.0)
 
@@ -121,8 +128,8 @@ def test_a_finished_run_gives_its_median_step(tmp_path):
 
 
 def test_of_a_ramp_the_last_batches_count(tmp_path):
-    loaded = tiny_recipe(tmp_path, "train.batch_ramp=[[0.5, 0.5], [0.5, 1]]")
-    folder = run_folder(tmp_path / "run", loaded, [1.0] * 6 + [2.0] * 6)
+    loaded = tiny_recipe(tmp_path, "train.batch_ramp=[[0.75, 0.5], [0.25, 1]]")
+    folder = run_folder(tmp_path / "run", loaded, [1.0] * 9 + [2.0] * 3)
     assert calibration.step_of_run(folder, H100, 1).seconds == 2
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from pretrain import store
 from pretrain.errors import PretrainError, UsageError
+from pretrain.model import count
 from pretrain.plan import answer, question
 from pretrain.plan.facts import GIB, Board
 from pretrain.plan.question import Question
@@ -142,7 +143,7 @@ def _rows(a: Told, b: Told) -> list[dict[str, Any]]:
         "boards": lambda t: t["hardware"]["count"],
         "step, s": lambda t: [t["step_interval"][0], t["layouts"][0]["seconds"],
                               t["step_interval"][1]],
-        "MFU, %": lambda t: 100 * t["mfu"]["ours"],
+        "MFU, %": lambda t: 100 * t["mfu"][count.NAME],
         "memory, GiB": lambda t: t["layouts"][0]["bytes"] / GIB,
         "days": lambda t: [hours / 24 for hours in t["time"]["billed_hours"]],
         "board-hours": lambda t: t["board_hours"],

@@ -52,9 +52,8 @@ def network(found: Answer) -> list[tuple[str, str]]:
 def quantiles(found: Answer) -> list[tuple[str, float, float, float]]:
     """Days: P10, P50, P90."""
     time = found.told["time"]
-    ideal = time["ideal_hours"]
-    hours = {"ideal": [ideal] * 3, "goodput": time["goodput_hours"], "billed": time["billed_hours"]}
-    return [(name, a / 24, b / 24, c / 24) for name, (a, b, c) in hours.items()]
+    rows = {"ideal": "steps_hours", "goodput": "goodput_hours", "billed": "billed_hours"}
+    return [(name, *(hours / 24 for hours in time[key])) for name, key in rows.items()]
 
 
 def layout(number: int, layout: dict[str, Any]) -> list[tuple[str, str]]:

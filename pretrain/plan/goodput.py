@@ -31,8 +31,9 @@ _Z = NormalDist().inv_cdf(0.9)
 class Goodput:
     """Hours of wall time, and what they come from."""
 
-    ideal_hours: float
-    goodput_hours: tuple[float, float, float]  # P10, P50, P90
+    ideal_hours: float  # as told
+    steps_hours: tuple[float, float, float]  # P10, P50, P90 of it, as sure as the step is known
+    goodput_hours: tuple[float, float, float]
     billed_hours: tuple[float, float, float]
     failures: float
     hours_between_failures: float
@@ -82,8 +83,8 @@ def goodput(
     billed = np.maximum(good, ideal_hours * step * np.maximum(1.0, ratio))
     p50 = float(np.median(good))
     return Goodput(
-        ideal_hours, _quantiles(good), _quantiles(billed), p50 * 3600 / mean, mean / 3600, stop,
-        interval, lost(stop, interval, mean, restart),
+        ideal_hours, _quantiles(ideal_hours * step), _quantiles(good), _quantiles(billed),
+        p50 * 3600 / mean, mean / 3600, stop, interval, lost(stop, interval, mean, restart),
     )  # fmt: skip
 
 

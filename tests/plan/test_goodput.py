@@ -39,6 +39,8 @@ def test_quantiles_rise_with_boards_and_repeat():
     for found in (few, many):
         assert 0 < found.goodput_hours[0] <= found.goodput_hours[1] <= found.goodput_hours[2]
         assert all(b >= g for b, g in zip(found.billed_hours, found.goodput_hours, strict=True))
+        assert all(g > s for g, s in zip(found.goodput_hours, found.steps_hours, strict=True))
+        assert found.steps_hours == pytest.approx((95, 100, 105), rel=0.01)
     assert many.failures > few.failures
     assert many.goodput_hours[1] > few.goodput_hours[1]
     assert goodput.goodput(100, 64, 1e9) == few

@@ -2,8 +2,11 @@
 
     parameters, gradients, moments    of a rank's blocks and ends, over shards
     gathered                          of shards: two blocks and both ends, or a pipeline's all
+    weights in bf16                   without shards: autocast's, kept by each micro-batch under way
+                                      unless blocks are computed again
     activations                       kept by a block and token · tokens · blocks under way
-    logits or a block's backward      whichever is more: one is gone when the other comes
+    logits or a block's backward      whichever is more: one is gone when the other comes; of a
+                                      pipeline the last rank's alone, where that is the fullest
     messages                          buffers of collectives
     slack                             what an allocator reserves beyond: 12 % (research: 7 to 21 %)
 
@@ -17,10 +20,13 @@ Kept by a block, in bytes a token, with D width, q and kv elements of heads, F h
     scores without FlashAttention               5 heads · length  (Korthikanti et al. 2022, eq. 1)
 
 1F1B's first rank has p micro-batches under way, with v stages each p (1 + (p − 1) / (p v)):
-Korthikanti et al. 2022 (2205.05198), section 4.2.3. Layouts may be arrays, as in steptime.py.
+Korthikanti et al. 2022 (2205.05198), section 4.2.3. A pipeline's ranks share blocks and head by
+their FLOPs (parallel/stages.py), so that the first has more blocks than the last. Layouts may be
+arrays, as in steptime.py.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +48,8 @@ class Habits:
     whole_stream: bool = False  # tensor ranks each keep all tokens between products
     more_bytes: int = 4  # of a number of the width that a block keeps besides: traced
     one_root: bool = True  # embedding and head are gathered and summed as one
+    counts_head: bool = True  # a pipeline's last rank has fewer blocks for it
+    casts: bool = True  # products take copies of fp32 weights in bf16
     state_bytes: tuple[int, int, int] = (4, 4, 8)  # parameter, gradient, moments
     logit_bytes: float = 0.0  # of each logit of a micro-batch; 0: in pieces of a fixed size
     piece_bytes: float = 3 * 2**30  # of logits in pieces: what a chunk takes (plan/simulate.py)
@@ -51,7 +59,8 @@ class Habits:
 OURS = Habits()
 # torchtitan: bf16 stream, cross-entropy over whole fp32 logits (2 + 4 and their gradients).
 TITAN = Habits(
-    stream_bytes=2, gathers=False, more_bytes=0, one_root=False, logit_bytes=12
+    stream_bytes=2, gathers=False, more_bytes=0, one_root=False, counts_head=False, casts=False,
+    logit_bytes=12,
 )  # fmt: skip
 # Megatron-LM as Korthikanti et al. describe it: dropout's masks; with and without their two means.
 MEGATRON = replace(TITAN, masks=True, logit_bytes=8)
@@ -60,11 +69,47 @@ MEGATRON_PLAIN = replace(MEGATRON, scores=True, whole_stream=True)
 
 def activation_bytes(network: Network, length: int, at: Layouts, habits: Habits = OURS) -> Numbers:
     """What forward passes keep on the first rank of a pipeline, all micro-batches under way."""
-    blocks = kept_by_blocks(network, length, at, habits)
+    blocks = kept_by_blocks(network, length, at, habits) * shares(network, at, habits)[0]
+    return _on_tokens(blocks * under_way(at), network, length, at, habits)
+
+
+def _on_tokens(
+    kept: Numbers, network: Network, length: int, at: Layouts, habits: Habits
+) -> Numbers:
     tokens = at.micro_rows * length / at.context
     # And at the ends: what came from the embedding, what goes into the head, in fp32 and again.
-    ends = 4 * habits.more_bytes * network.width / at.tensor
-    return tokens * (blocks / at.pipeline * under_way(at) + ends)
+    return tokens * (kept + 4 * habits.more_bytes * network.width / at.tensor)
+
+
+def shares(network: Network, at: Layouts, habits: Habits) -> tuple[Numbers, Numbers]:
+    """Which shares of the blocks the first rank of a pipeline has, and the last."""
+    ends, depth = network.width * network.vocabulary, network.depth
+    head = ends * depth / (network.active_parameters - ends) if habits.counts_head else 0.0
+    ranks, virtual = np.broadcast_arrays(at.pipeline, at.virtual)
+    each = [_first_and_last(depth, head, p, v) for p, v in zip(ranks.flat, virtual.flat)]  # noqa: B905
+    first, last = np.reshape(np.transpose(each), (2, *ranks.shape)) / depth
+    return first, last
+
+
+@cache
+def _first_and_last(depth: int, head: float, ranks: int, virtual: int) -> tuple[int, int]:
+    """Blocks of the first and the last rank, as stages.balanced cuts blocks of equal cost.
+
+    head: its cost in blocks. The last stage has some blocks and the head, the others share the rest
+    evenly, the first ones one block less.
+    """
+    if ranks == 1:
+        return depth, depth
+    others = min(ranks * virtual, depth) - 1
+    ways = []
+    for own in range(1, depth - others + 1):
+        few, more = divmod(depth - own, others)
+        costs = (max(few + (more > 0), own + head),
+                 (others - more) * few**2 + more * (few + 1) ** 2 + (own + head) ** 2)  # fmt: skip
+        ways.append((*costs, few, more, own))
+    _, _, few, more, own = min(ways)
+    stages = [few + (i >= others - more) for i in range(others)] + [own]
+    return sum(stages[::ranks]), sum(stages[ranks - 1 :: ranks])
 
 
 def under_way(at: Layouts) -> Numbers:
@@ -122,7 +167,7 @@ def bytes_by_part(
     by = expert_ranks(at)
     dense = sum(n * x.dense_parameters for x, n in network.layers)
     experts = sum(n * x.expert_parameters for x, n in network.layers)
-    rank = np.ceil(network.depth / p) / network.depth  # of blocks, on the fullest rank
+    rank, last_share = shares(network, at, habits)
     own = rank * dense / t + ends_apart * end
     own_experts = rank * experts / by / at.expert
     shards = at.shard
@@ -144,19 +189,31 @@ def bytes_by_part(
                     expert_tensor=at.expert_tensor)  # fmt: skip
     most = np.max([np.broadcast_to(kept(x, d, length, whole, habits), np.shape(tokens * t))
                    for x, _ in network.layers], axis=0)  # fmt: skip
-    anew = np.where(np.greater(at.products_again, 0) | np.greater(at.kernels_again, 0), 2.0, 1.0)
+    again = np.greater(at.products_again, 0) | np.greater(at.kernels_again, 0)
+    anew = np.where(again, 2.0, 1.0)
     if habits.logit_bytes:
         logits = habits.logit_bytes * tokens * network.vocabulary / t
     else:
         logits = np.minimum(habits.piece_bytes, 16 * tokens * network.vocabulary / t)
+    backward = anew * tokens * most
+    # The last rank of a pipeline has the head, and fewest micro-batches under way.
+    first = activation_bytes(network, length, at, habits)
+    blocks = kept_by_blocks(network, length, at, habits) * last_share
+    ahead = ((at.virtual - 1) * p + 1) / at.virtual
+    last_rank = _on_tokens(blocks * ahead, network, length, at, habits)
+    is_first = piped & (first + backward > last_rank + np.maximum(logits, backward))
+    casts = 2 * (own + own_experts - np.where(piped | network.tied, 0, end)) * under_way(at)
     parts = {
         "parameters": weight * held,
         "gradients": gradient * held,
         "moments": moments * states,
         "gathered parameters": np.where(sharded, gathered, 0.0),
         "gradients being summed": np.where(sharded, summed, 0.0),
-        "activations": activation_bytes(network, length, at, habits),
-        "logits or a block's backward pass": np.maximum(logits, anew * tokens * most),
+        "weights in bf16": np.where(sharded | again | (not habits.casts), 0.0, casts),
+        "activations": np.where(is_first | ~piped, first, last_rank),
+        "logits or a block's backward pass": np.where(
+            is_first, backward, np.maximum(logits, backward)
+        ),
         "messages": np.where(np.greater(t * at.context * p, 1), 4.0 * tokens * d, 0.0),
     }
     total: Any = sum(parts.values())

@@ -236,6 +236,7 @@ def traced(
         of = Pipelined(run, settings, torch.bfloat16, 0, 1)
         run._task = _Step(of, [rows], 1, 0)
         for part, model in parts.items():
+            shards = list(model.parameters())  # in a pipeline the gathered ones take their place
             with Alive() as alive:
                 # What came from the stage before and what goes to the next are kept, whole.
                 x: Tensor = torch.empty(*rows.inputs_RL.shape, step.shape.width, requires_grad=True)
@@ -243,7 +244,7 @@ def traced(
                 if part.is_first:
                     del x
                 y = model(given, 0)
-                found[part] = float(alive.n_bytes(without=list(model.parameters())))
+                found[part] = float(alive.n_bytes(without=[*shards, *model.parameters()]))
             y.backward(torch.empty_like(y))
         if step.n_shards == 1:
             _sum(list(run.named_parameters().values()), place, copies)
@@ -279,7 +280,7 @@ class Alive(TorchDispatchMode):
         return result
 
     def n_bytes(self, without: Sequence[Tensor]) -> int:
-        """Of the storages that are left, parameters as they now are and their gradients apart."""
+        """Of the storages that are left, parameters and their gradients apart."""
         grads = [p.grad for p in without if p.grad is not None]
         gone = {
             StorageWeakRef(

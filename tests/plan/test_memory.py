@@ -7,6 +7,8 @@ import pytest
 
 from pretrain import recipe
 from pretrain.model.sizes import SIZES
+from pretrain.parallel import stages
+from pretrain.parallel.layout import Layout
 from pretrain.plan import memory, network, published, simulate
 from pretrain.plan.facts import GIB
 from pretrain.plan.steptime import Layouts
@@ -76,12 +78,21 @@ def test_measured_peaks_lie_below_by_at_most_15_percent():
         {"shard": 8, "recompute": "full"},
         {"shard": 8, "recompute": "selective"},
         {"shard": 4, "tensor": 2},
-        pytest.param({"shard": 2, "tensor": 2, "pipeline": 2}, marks=pytest.mark.slow),
+        {"shard": 2, "pipeline": 2},
+        *(
+            pytest.param(layout, marks=pytest.mark.slow)
+            for layout in (
+                {}, {"recompute": "selective"}, {"tensor": 2}, {"pipeline": 2},
+                {"shard": 2, "tensor": 2, "pipeline": 2}, {"context": 2, "pipeline": 2},
+                {"pipeline": 4, "shard": 2}, {"pipeline": 4, "shard": 2, "recompute": "full"},
+                {"pipeline": 2, "virtual": 2, "schedule": "interleaved_1f1b", "shard": 4},
+            )
+        ),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_the_traced_model_is_never_above(tmp_path, layout):
-    """plan/simulate.py on eight ranks: what it holds lies below, at most 40 % with slack."""
+    """plan/simulate.py on eight ranks: what it holds lies below, at most 15 % with slack."""
     path = tmp_path / "x.toml"
     path.write_text('[collect.sources.t]\nkind = "jsonl"\npath = "x"\n')
     words = ['model.size="1b"', "tokenize.vocab_size=32768", "mix.sequence_length=2048",
@@ -90,16 +101,28 @@ def test_the_traced_model_is_never_above(tmp_path, layout):
     words += [f"train.layout.{k}={v!r}" for k, v in layout.items()]
     loaded = recipe.load(path, words)
     traced = simulate.simulate(loaded, 8)
-    held = max(place.n_bytes for place in traced["places"])
+    # The trace takes logits at a full chunk's size, here they are fewer: compared without.
+    held = max(place.n_bytes - place.bytes_by_part.get("logits", 0) for place in traced["places"])
     sizes, again = traced["sizes"], loaded.train.layout.recompute
     at = Layouts(
         data=sizes["replicate"] * sizes["shard"], shard=sizes["shard"], tensor=sizes["tensor"],
-        pipeline=sizes["pipeline"], n_micro=traced["n_micro"],
+        pipeline=sizes["pipeline"], virtual=layout.get("virtual", 1), context=sizes["context"],
+        n_micro=traced["n_micro"],
         products_again=float(again == "full"), kernels_again=float(again != "none"),
         regather=int(sizes["pipeline"] == 1),
     )  # fmt: skip
     parts = memory.bytes_by_part(network.of(loaded.model.shape(32768)), 2048, at)
-    # The trace takes logits at a full chunk's size, here they are fewer: compared without.
-    held -= simulate.LOGITS_BYTES
     own = sum(float(b) for part, b in parts.items() if part not in ("slack", LOGITS))
-    assert 1 <= memory.OURS.slack * own / held <= 1.4
+    assert 1 <= memory.OURS.slack * own / held <= 1.15
+
+
+@pytest.mark.parametrize(("pipeline", "virtual"), [(2, 1), (4, 1), (8, 1), (2, 2), (4, 2), (4, 4)])
+@pytest.mark.parametrize("size", ["1b", "8b", "70b"])
+def test_ends_of_a_pipeline_have_the_blocks_that_it_gives_them(size, pipeline, virtual):
+    shape = replace(SIZES[size], vocab_size=128_256)
+    layout = Layout(pipeline=pipeline, virtual=virtual, schedule="interleaved_1f1b")
+    parts = stages.divide(shape, layout, 8)  # rows so short that attention is nothing
+    found = [sum(len(parts[s].blocks) for s in own) for own in stages.places(layout)]
+    at = Layouts(data=1, pipeline=np.array([pipeline]), virtual=np.array([virtual]))
+    first, last = memory.shares(network.of(shape), at, memory.OURS)
+    assert (first * shape.layers, last * shape.layers) == pytest.approx((found[0], found[-1]))

@@ -62,6 +62,16 @@ def test_a_made_ladder_is_forecast():
     assert found["times_beyond"] == pytest.approx(20)
 
 
+def test_small_rungs_say_less():
+    flops = np.array([1e12, 4e12, 16e12, 64e12])
+    small, large = (
+        ladder.forecast(list(c), list(1.7 + 300 * flops**-0.15), 20 * c[-1])
+        for c in (flops, 1000 * flops)
+    )
+    assert small["high"] / small["low"] > large["high"] / large["low"] > 1
+    assert (len(small["warnings"]), len(large["warnings"])) == (1, 0)
+
+
 def test_three_rungs_have_no_floor_and_two_are_too_few():
     flops = np.array([1e15, 1e16, 1e17])
     found = ladder.forecast(list(flops), list(30 * flops**-0.06), 1e19)

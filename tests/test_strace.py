@@ -2,7 +2,7 @@
 
 strace injects the signal at the N-th call of a kind (a rename, an fsync, …); the stage is started
 again without it and every file is compared with an undisturbed run. `make test-slow` takes a moment
-of each kind, `make test` one of some; `make test-sweep` takes every one.
+of each kind, `make test` one of some of collect; `make test-sweep` takes every one.
 """
 
 import os
@@ -139,7 +139,7 @@ def sweep(tmp_path: Path, stage: str, few: int | None, calls: Sequence[str] = CA
     ("stage", "calls"),
     [
         ("collect", ("rename", "fsync", "openat")),
-        ("curate", ("rename", "openat")),
+        pytest.param("curate", ("rename", "openat"), marks=pytest.mark.slow),
         pytest.param("collect", CALLS, marks=pytest.mark.slow),
         pytest.param("curate", CALLS, marks=pytest.mark.slow),
     ],

@@ -38,6 +38,7 @@ def prepared(tiny_run, tmp_path):
     return [*words, "evaluate.during_limit=3"], tmp_path / "runs" / "tiny"
 
 
+@pytest.mark.slow
 @pytest.mark.multi
 def test_a_training_has_the_same_bits_and_a_line_per_checkpoint(prepared, tiny_run):
     words, run = prepared

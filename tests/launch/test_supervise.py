@@ -65,6 +65,7 @@ def test_nothing_outlives_an_attempt_and_the_next_one_goes_on(quick, tmp_path):
     assert len(list(tmp_path.glob("child-*"))) == 2
 
 
+@pytest.mark.slow  # tests/launch/test_run.py kills a rank of the whole command
 @pytest.mark.multi
 def test_a_killed_rank_is_survived_with_the_same_bits(tiny_run, tmp_path):
     run, straight = (fleet.fresh(tiny_run, tmp_path / n) for n in ("run", "straight"))

@@ -108,7 +108,7 @@ def test_the_order_equals_drawing_sample_by_sample(mixture):
     assert found.T.tolist() == [list(sample) for sample in naive(windows, phases, seed)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(mixtures(), st.data())
 def test_samples_do_not_depend_on_how_they_are_sliced(mixture, data):
     windows, phases, seed = mixture
@@ -122,7 +122,7 @@ def test_samples_do_not_depend_on_how_they_are_sliced(mixture, data):
     assert np.array_equal(np.stack(order.samples(one, 1))[:, 0], whole[:, one])
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(mixtures(most=300))
 def test_counts_keep_within_two_of_the_share_in_every_phase_and_are_exact_at_its_end(mixture):
     windows, phases, seed = mixture

@@ -17,15 +17,6 @@ hypothesis.settings.load_profile("house")
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a fresh machine each worker would compile all kernels: one does, who tests them."""
-    for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "curate"):
-            item.add_marker(pytest.mark.xdist_group("kernels"))
-
-
 TINY = """
 name = "tiny"
 seed = 5

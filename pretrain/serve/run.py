@@ -2,7 +2,8 @@
 
 On loopback unless --host says otherwise, and then only with a token, which comes from the
 environment (PRETRAIN_SERVE_TOKEN): a command line can be read by others on the machine. SIGTERM
-closes the door, lets what is under way end, and exits with 0; a second Ctrl-C does not wait.
+closes the door, lets what is under way end (a minute at most), and exits with 0; a second Ctrl-C
+does not wait.
 
 uvicorn reads and writes HTTP: keep-alive, chunked bodies, bounded headers and clients that go away
 are not ours to get wrong. What lies above it are five paths; they need no framework.
@@ -18,6 +19,7 @@ from typing import Any
 from pretrain.errors import UsageError
 
 TOKEN = "PRETRAIN_SERVE_TOKEN"
+GRACE = 60  # seconds to end what is under way: a client may never send the rest of its request
 
 
 def add_to(commands: Any) -> None:
@@ -68,7 +70,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     config = uvicorn.Config(
         app, lifespan="off", ws="none", http="h11", loop="asyncio", log_level="warning",
         access_log=False, proxy_headers=False, server_header=False,
-        limit_concurrency=2 * batching.capacity + 64,
+        limit_concurrency=2 * batching.capacity + 64, timeout_graceful_shutdown=GRACE,
     )  # fmt: skip
     server = uvicorn.Server(config)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host

@@ -49,14 +49,15 @@ def writer(folder):
 
 
 @contextlib.contextmanager
-def served(writer, n_rows=16, n_waiting=64, **more):
+def served(writer, n_rows=16, n_waiting=64, grace=5, **more):
     """(URL, App) of a server that runs while the block does."""
     batching = Batching(writer, n_rows, n_waiting)
     app = App(batching, NAME, **{"most_tokens": WINDOW, "hosts": {"127.0.0.1"}} | more)
     listening = listen("127.0.0.1", 0)
     config = uvicorn.Config(
-        app, lifespan="off", ws="none", http="h11", loop="asyncio", log_level="critical"
-    )
+        app, lifespan="off", ws="none", http="h11", loop="asyncio", log_level="critical",
+        timeout_graceful_shutdown=grace,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

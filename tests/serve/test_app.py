@@ -212,6 +212,14 @@ def test_a_full_queue_is_told_and_a_client_that_goes_frees_its_rows(writer):
         assert ask(url, prompt="y", max_tokens=1)[0] == 200
 
 
+def test_half_a_request_does_not_hold_up_the_end(writer):
+    with contextlib.ExitStack() as stack, served(writer, grace=1) as (url, _):
+        half = stack.enter_context(socket.create_connection(url[7:].split(":")))
+        half.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                     b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{")  # fmt: skip
+        assert request(url, "/health", method="GET")[0] == 200
+
+
 @contextlib.contextmanager
 def paused(app):
     """The batch makes no step until told to go on: what tells it, and the steps that were begun."""

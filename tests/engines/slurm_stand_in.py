@@ -7,6 +7,7 @@ killed in the middle once and started again under its number, as a requeue does.
 the queue times out.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -29,8 +30,9 @@ def sbatch(words: list[str]) -> None:
             continue
         command = [sys.executable, __file__, "element", str(number), str(element)]
         nothing = subprocess.DEVNULL  # a pipe held open would keep the driver waiting
-        subprocess.Popen(command, start_new_session=True, stdout=nothing, stderr=nothing)
         (STATE / f"{number}_{element}.queued").touch()
+        child = subprocess.Popen(command, start_new_session=True, stdout=nothing, stderr=nothing)
+        (STATE / f"{number}_{element}.pid").write_text(str(child.pid))
     print(f"{number};cluster")
 
 
@@ -54,7 +56,8 @@ def element(words: list[str]) -> None:
         child.wait()
         (STATE / "requeued").touch()
     child.wait()
-    (STATE / f"{number}_{index}.queued").unlink(missing_ok=True)
+    for kind in ("queued", "pid"):
+        (STATE / f"{number}_{index}.{kind}").unlink(missing_ok=True)
 
 
 def squeue(words: list[str]) -> int:
@@ -75,13 +78,10 @@ def scancel(words: list[str]) -> None:
     (STATE / f"{words[0]}.cancelled").touch()
     for path in STATE.glob(f"{words[0]}_*.queued"):
         path.unlink(missing_ok=True)
-    found = subprocess.run(
-        ["pgrep", "-f", f"{Path(__file__).name} element {words[0]} "],
-        capture_output=True,
-        text=True,
-    )
-    for pid in found.stdout.split():
-        os.killpg(int(pid), signal.SIGKILL)
+    # Those of this folder alone: other tests run beside this one, and their arrays have its number.
+    for path in STATE.glob(f"{words[0]}_*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(path.read_text()), signal.SIGKILL)
 
 
 if __name__ == "__main__":

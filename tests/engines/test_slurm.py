@@ -24,7 +24,7 @@ def test_lost_and_requeued_elements_cost_nothing(tmp_path: Path, stand_in: Path)
             time.sleep(0.01)
         (stand_in / "requeue").touch()
 
-    watcher = threading.Thread(target=requeue_later)
+    watcher = threading.Thread(target=requeue_later, daemon=True)
     watcher.start()
     engine = Slurm(SETTINGS)
     run(folder, squares(8, 0.3), engine)

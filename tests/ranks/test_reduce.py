@@ -1,7 +1,6 @@
 """The tree gives the same bits however many ranks hold its leaves; chunks leave nothing out."""
 
 import threading
-from collections import defaultdict
 from queue import Queue
 
 import pytest
@@ -41,12 +40,15 @@ def local(parts):
 @pytest.fixture
 def exchange(monkeypatch):
     """Ranks are threads, which pass copies through queues."""
-    boxes = defaultdict(Queue)
+    boxes = {}  # setdefault is one step: two threads never make a queue each for the same way
     here = threading.local()
 
+    def box(*way):
+        return boxes.setdefault(way, Queue())
+
     def fake(give, take, peer):
-        boxes[here.rank, peer].put(give.clone())
-        take.copy_(boxes[peer, here.rank].get(timeout=30))
+        box(here.rank, peer).put(give.clone())
+        take.copy_(box(peer, here.rank).get(timeout=30))
 
     monkeypatch.setattr(reduce, "_exchange", fake)
 

@@ -43,7 +43,7 @@ def members(file: IO[bytes], most: Any, folder: Path) -> Iterator[Found]:
         return
     made = 0
     for info in archive.infolist():
-        if info.is_dir():
+        if info.filename.endswith("/"):  # is_dir() fails where there is no name
             continue
         with streams.new_spool(folder) as spool:
             found = _member(archive, info, most(info.filename), spool, folder)

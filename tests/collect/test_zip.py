@@ -95,6 +95,11 @@ def test_a_directory_of_any_length_is_not_read(monkeypatch: pytest.MonkeyPatch) 
     assert found(packed([(f"{n}.txt", b"") for n in range(50)])) == [("", "too_long")]
 
 
+def test_a_member_without_a_name_is_refused() -> None:
+    data = packed([("a.txt", b"x"), ("b.txt", b"good")]).replace(b"a.txt", b"\0.txt")
+    assert found(data) == [("", "unsafe_path"), ("b.txt", b"good")]
+
+
 def test_no_archive() -> None:
     data = packed([("a.txt", b"words")])
     for broken in (b"", b"PK", data[:-30], b"x" * 100_000):

@@ -29,8 +29,8 @@ from pretrain.train.settings import Objective, Settings
 from tests.parallel import ranks
 from tests.train.test_gradients import SPECIALS
 
-# All jobs of a world are computed once; tests/parallel/test_apply.py has a few in `make test`.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipelined")]
+# tests/parallel/test_apply.py has a few in `make test`.
+pytestmark = pytest.mark.slow
 
 SMALL = {"layers": 4, "width": 32, "heads": 2, "kv_heads": 2, "hidden": 48, "vocab_size": 300}
 EXPERTS = {"experts": 4, "expert_hidden": 24, "experts_per_token": 2, "head_dim": 16}

@@ -1,7 +1,8 @@
 """A ladder of small models below a large one: what to train first, and what it says of the large.
 
-    rungs      the recipe's own network, narrower and shallower in proportion, at its own tokens per
-               parameter, with its batches and learning rates; compute in equal steps of its log
+    rungs      the recipe's own network, narrower and down to four layers shallower in proportion, at
+               its own tokens per parameter, with its batches and learning rates; compute in equal
+               steps of its log
     loss       L(C) = E + A / C^α through the rungs, asked at the large run's C
     seconds    the plan's forecast for the large run, times what the rungs took over theirs
 
@@ -31,6 +32,9 @@ SCATTER = 0.015
 # Below the compute of all public ladders two of our own were tried: 3.6 % above, 3.9 % below what
 # came (docs/LOG.md). 80 % of a spread of so much.
 SMALL, SMALL_SCATTER = 1e16, 0.048
+# A network of few layers lacks what deeper ones learn to do with several of them, such as to copy
+# what followed the same words before (two: Olsson et al. 2022, arXiv 2209.11895).
+_LAYERS = 4
 _STEP = 8  # of compute between rungs, at most: far smaller networks say little of the large one
 
 
@@ -122,15 +126,19 @@ def _narrower(shape: Shape, heads: int) -> dict[str, Any]:
         "heads": heads, "kv_heads": kv_heads,
         "width": _eights(shape.width * part),
         "hidden": _eights(shape.hidden * part),
-        "layers": max(1, round(shape.layers * part)),
+        "layers": _depth(shape.layers, part),
         "head_dim": shape.head_width,
     }  # fmt: skip
     if shape.encoder_layers:
-        sizes["encoder_layers"] = max(1, round(shape.encoder_layers * part))
+        sizes["encoder_layers"] = _depth(shape.encoder_layers, part)
     for key in ("expert_hidden", "shared_hidden"):
         if getattr(shape, key):
             sizes[key] = _eights(getattr(shape, key) * part)
     return sizes
+
+
+def _depth(layers: int, part: float) -> int:
+    return min(layers, max(_LAYERS, round(layers * part)))
 
 
 def _eights(value: float) -> int:

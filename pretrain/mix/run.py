@@ -15,6 +15,7 @@ from pretrain import shards, store
 from pretrain.errors import DataError, recipe_error
 from pretrain.flow import Stage
 from pretrain.mix import shares, split, windows
+from pretrain.mix.settings import Settings
 from pretrain.tokenize import token_shards
 
 
@@ -22,7 +23,9 @@ def run(stage: Stage) -> dict[str, Any]:
     settings = stage.settings
     documents = _documents(stage)
     sums = documents.group_by("source").aggregate([("n_tokens", "sum")]).to_pydict()
-    tokens = dict(sorted(zip(sums["source"], sums["n_tokens_sum"], strict=True)))
+    weighed = _weighed(settings)
+    found = dict(zip(sums["source"], sums["n_tokens_sum"], strict=True))
+    tokens = dict(sorted((dict.fromkeys(weighed, 0) | found).items()))
     most = settings.held_out_tokens
     limits = {source: min(int(n * settings.held_out), most) for source, n in tokens.items()}
     held = split.held_out(documents, limits, stage.recipe.seed)
@@ -36,16 +39,9 @@ def run(stage: Stage) -> dict[str, Any]:
         trained = int(pc.sum(spans["n_tokens"]).as_py() or 0)
         chosen = settings.sources.get(source)
         count = windows.n_windows(trained, settings.sequence_length)
-        weighed = [
-            f"mix.phases.{name}.weights.{source}"
-            for name, phase in settings.phases.items()
-            if phase.weights.get(source)
-        ]
-        if chosen is not None and chosen.weight is not None:
-            weighed.insert(0, f"mix.sources.{source}.weight")
-        if count == 0 and weighed:
+        if count == 0 and source in weighed:
             raise recipe_error(
-                weighed[0],
+                weighed[source],
                 f"source '{source}' has {trained:,} training tokens, less than one window of "
                 f"{settings.sequence_length}",
                 "absent, or more text collected, or mix.sequence_length smaller",
@@ -99,6 +95,15 @@ def plan_of(mixture: dict[str, Any], n_samples: int) -> list[shares.Plan]:
         mixture["temperature"],
         [shares.Phase(**phase) for phase in mixture["phases"]] or shares.WHOLE,
     )
+
+
+def _weighed(settings: Settings) -> dict[str, str]:
+    """The sources that have a weight, found or not, and the first recipe key that gives it."""
+    keys: dict[str, str] = {}
+    for name, phase in reversed(settings.phases.items()):
+        keys |= {s: f"mix.phases.{name}.weights.{s}" for s, w in phase.weights.items() if w}
+    own = {s: f"mix.sources.{s}.weight" for s, row in settings.sources.items() if row.weight}
+    return keys | own
 
 
 def _documents(stage: Stage) -> pa.Table:

@@ -11,6 +11,7 @@ import pytest
 
 from pretrain import shards, store
 from pretrain.errors import DataError, RecipeError
+from pretrain.mix import run as mix
 from pretrain.mix import shares, windows
 from pretrain.mix.run import plan_of
 
@@ -233,6 +234,17 @@ def test_a_weighted_source_without_a_window_is_refused(tokenized):
     with pytest.raises(RecipeError, match=r"recipe key mix\.sources\.code\.weight"):
         tokenized("mix.sequence_length=8192", "train.batch_tokens=8192",
                   "mix.sources.code.weight=0.5")  # fmt: skip
+
+
+def test_a_weighted_source_without_a_document_is_refused(tokenized, monkeypatch):
+    """A source whose every document was dropped is not passed over in silence."""
+    key = r"recipe key mix\.sources\.code\.weight"
+    real = mix._documents
+    monkeypatch.setattr(
+        mix, "_documents", lambda stage: (t := real(stage)).filter(pc.equal(t["source"], "prose"))
+    )
+    with pytest.raises(RecipeError, match=f"source 'code' has 0 training tokens.*{key}"):
+        tokenized("mix.sources.code.weight=0.5")
 
 
 def test_a_source_without_a_window_has_no_weight_in_a_phase(tokenized):

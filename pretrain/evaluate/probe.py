@@ -1,7 +1,7 @@
 """`pretrain probe RUN`: what a trained model is worth in labels; its arguments, and what it writes.
 
 RUN/probe/results.jsonl                 each result as it ends; a second call goes on from there
-RUN/evaluate/label_efficiency.json      means and errors, for the report
+RUN/probe/label_efficiency.json         means and errors, for the report
 """
 
 import argparse
@@ -54,7 +54,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     with store.locked(run / "probe"):
         rows = measure(model, encoder, plan, length, run / "probe" / "results.jsonl", _say)
     found = summary(rows, plan, model)
-    store.write_json(run / "evaluate" / "label_efficiency.json", found)
+    store.write_json(run / "probe" / "label_efficiency.json", found)
     print(table(found))
     return 0
 

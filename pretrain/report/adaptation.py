@@ -1,6 +1,6 @@
 """Section 'What pre-training is worth': scores over numbers of labels, from the model and without.
 
-It reads evaluate/label_efficiency.json, which `pretrain probe` writes; a run without has no such
+It reads probe/label_efficiency.json, which `pretrain probe` writes; a run without has no such
 section. Numbers of labels stand at equal distances, in their order:
 
     0.8 ┤          ,---+ pre-trained          bars: 95 % of the mean over seeds,
@@ -26,7 +26,7 @@ _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
 def adaptation(records: Records) -> Markup:
     """The section, or nothing where nothing was probed."""
-    found = store.read_json_or_none(records.folder / "evaluate" / "label_efficiency.json")
+    found = store.read_json_or_none(records.folder / "probe" / "label_efficiency.json")
     if not isinstance(found, dict) or not found["tasks"]:
         return Markup("")
     lead = (

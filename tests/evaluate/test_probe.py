@@ -31,7 +31,7 @@ def test_a_run_is_probed_and_a_second_call_computes_nothing(tiny_run, tmp_path, 
              "--data", tmp_path, "--threads", "1"]  # fmt: skip
     assert command([str(w) for w in words]) == 0
     assert "2/2 mine" in capsys.readouterr().out
-    found = store.read_json(run / "evaluate" / "label_efficiency.json")
+    found = store.read_json(run / "probe" / "label_efficiency.json")
     assert found["pool"] == "last"
     assert [p["labels"] for p in found["tasks"]["mine"]["points"]] == [4]
     stored = (run / "probe" / "results.jsonl").read_bytes()

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     tasks = {EVIL: {"metric": "mcc", "points": points, "n_test": 1234},
              "one": {"metric": "f1", "points": points[:1], "n_test": 5},
              "none": {"metric": "f1", "points": [], "n_test": 5}}  # fmt: skip
-    write(tmp_path / "evaluate" / "label_efficiency.json", {"tasks": tasks})
+    write(tmp_path / "probe" / "label_efficiency.json", {"tasks": tasks})
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_a_run_that_was_not_probed_has_no_section(tmp_path: Path, folder: Path) 
     assert adaptation(made(folder=tmp_path / "other")) == ""
     assert "adaptation" not in render(made(folder=tmp_path / "other"))
     assert 'href="#adaptation"' in render(made(folder=folder))
-    write(folder / "evaluate" / "label_efficiency.json", {"tasks": {"a": 3}})
+    write(folder / "probe" / "label_efficiency.json", {"tasks": {"a": 3}})
     assert "This section cannot be drawn" in render(made(folder=folder))
 
 

@@ -149,7 +149,7 @@ def _texts(path: Path) -> list[str]:
         if path.suffix == ".gz":
             data = gzip.decompress(data)
         elif path.suffix == ".zst":
-            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            data = items.unzstd(data)
         return [data.decode()]
     except (OSError, EOFError, UnicodeDecodeError, zstandard.ZstdError) as error:
         raise DataError(f"score: cannot read {path}: {error}; must be UTF-8 text") from error

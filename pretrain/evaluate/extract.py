@@ -31,8 +31,8 @@ def extract(text: str, task: Task) -> str | None:
     matches = list(pattern.finditer(text))
     if not matches:
         return None
-    last = matches[-1]
-    return (last[1] if last.re.groups else last[0]).strip().removesuffix(".").strip()
+    answer: str | None = matches[-1][1 if pattern.groups else 0]
+    return None if answer is None else answer.strip().removesuffix(".").strip()
 
 
 def judge(text: str, right: Sequence[str], task: Task) -> dict[str, float]:

@@ -7,10 +7,12 @@
 Nothing is downloaded unless the path says hf://.
 """
 
+import contextlib
 import csv
 import glob  # pathlib's takes no absolute pattern
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -39,11 +41,18 @@ class Part:
 
 
 def find(task: Task) -> dict[str, str]:
-    """Name of each part of a task and its path, sorted; empty where no file matches."""
+    """Name of each part of a task and its path, sorted; empty where no file matches.
+
+    Files that the first * does not tell apart are named by what is different in their paths.
+    """
     if task.path.startswith("hf://"):
         return {task.path.rpartition("/")[2]: task.path}
     paths = sorted(p for p in glob.glob(task.path, recursive=True) if Path(p).is_file())
-    return {_star(task.path, p) or Path(p).name.partition(".")[0]: p for p in paths}
+    names = [_star(task.path, p) or Path(p).name.partition(".")[0] for p in paths]
+    if len(set(names)) < len(names):
+        shared = os.path.commonpath([str(Path(p).parent) for p in paths])
+        names = [os.path.relpath(p, shared) for p in paths]
+    return dict(zip(names, paths, strict=True))
 
 
 def beside(task: Task, pattern: str, part: str) -> str:
@@ -58,6 +67,17 @@ def beside(task: Task, pattern: str, part: str) -> str:
     return found[0]
 
 
+def files(task: Task) -> list[str]:
+    """Every file that a task is asked from: its parts, and the shots and preludes beside them."""
+    parts = find(task)
+    found = dict.fromkeys(parts.values())
+    for part in parts:
+        for pattern in filter(None, (task.shots_path, task.prelude_path)):
+            with contextlib.suppress(DataError):  # one that is not there is told where it is read
+                found[beside(task, pattern, part)] = None
+    return list(found)
+
+
 def read(part: str, path: str, task: Task) -> Part:
     """The records of one file, unchecked. DataError names file and line."""
     if path.startswith("hf://"):
@@ -67,7 +87,7 @@ def read(part: str, path: str, task: Task) -> Part:
         if path.endswith(".gz"):
             data = gzip.decompress(raw)
         elif path.endswith(".zst"):
-            data = _unzstd(raw)
+            data = unzstd(raw)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(f"evaluate: cannot read {path}: {error}") from error
     kind = re.sub(r"\.(gz|zst)$", "", path).rpartition(".")[2]
@@ -92,6 +112,18 @@ def field(record: Record, name: str) -> Any:
         else:
             raise KeyError(name)
     return value
+
+
+def unzstd(data: bytes) -> bytes:
+    """All frames of a .zst file; EOFError where the last one is cut short."""
+    parts = []
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(data))
+        if not frame.eof:
+            raise EOFError("the file ends within a zstd frame")
+        data = frame.unused_data
+    return b"".join(parts)
 
 
 def _star(pattern: str, path: str) -> str:
@@ -169,18 +201,6 @@ def _from_hub(part: str, path: str) -> Part:
         raise DataError(f"evaluate: cannot read {path}: {error}") from error
     digest = store.hash_bytes(orjson.dumps(records, default=str))
     return Part(part, path, records, digest)
-
-
-def _unzstd(data: bytes) -> bytes:
-    """All frames of a .zst file; EOFError where the last one is cut short."""
-    parts = []
-    while data:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        parts.append(frame.decompress(data))
-        if not frame.eof:
-            raise EOFError("the file ends within a zstd frame")
-        data = frame.unused_data
-    return b"".join(parts)
 
 
 def _bad(path: str, where: str, what: str, must: str = "one JSON object") -> DataError:

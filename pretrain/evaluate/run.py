@@ -32,17 +32,13 @@ FREE = ("during", "during_limit", "published")  # of other scores, and of the re
 def inputs(recipe: Recipe) -> dict[str, Any]:
     """Every task as it is asked, with name, size and time of its files."""
     tasks, _ = suites.chosen(recipe.evaluate)
-    return {
-        name: [
-            settings.resolved(task),
-            [
-                [path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns]
-                for path in items.find(task).values()
-                if not path.startswith("hf://")
-            ],
-        ]
-        for name, task in tasks.items()
-    }
+    found = {}
+    for name, task in tasks.items():
+        paths = [path for path in items.files(task) if not path.startswith("hf://")]
+        stats = [Path(path).stat() for path in paths]
+        seen = [[p, s.st_size, s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)]
+        found[name] = [settings.resolved(task), seen]
+    return found
 
 
 def run(stage: Stage) -> dict[str, Any]:

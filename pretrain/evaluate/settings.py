@@ -1,5 +1,6 @@
 """What to measure: the fields of a task, and the stage's settings."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -88,10 +89,16 @@ class Task:
             yield "format", "format is missing", "one of the formats, or give file"
         if self.extract == "regex" and not self.pattern:
             yield "pattern", "extract is 'regex' without pattern", "an expression with a group"
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            what = f"pattern {self.pattern!r} is no regular expression: {error}"
+            yield "pattern", what, "an expression as Python's re reads them"
         if self.format == "code" and not self.program:
             yield "program", "a task of format 'code' has no program", "a template"
-        if self.format == "minimal_pairs" and self.shots:
-            yield "shots", f"shots is {self.shots}", "0: a minimal pair has no question"
+        if self.format in ("minimal_pairs", "code") and self.shots:
+            lacks = "question" if self.format == "minimal_pairs" else "answer; use prelude"
+            yield "shots", f"shots is {self.shots}", f"0: an item of {self.format} has no {lacks}"
         if any(k < 1 or k > self.samples for k in self.pass_at):
             what = f"pass_at is {list(self.pass_at)} of {self.samples} samples"
             yield "pass_at", what, "from 1 to samples"

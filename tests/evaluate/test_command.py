@@ -5,6 +5,7 @@ import math
 import sys
 
 import pytest
+import zstandard
 
 from pretrain import store
 from pretrain.cli import command
@@ -60,10 +61,12 @@ def test_bits_per_byte_of_any_text(tiny_run, tmp_path):
     text = "The river runs over old stones. " * 9
     (tmp_path / "a.txt").write_text(text)
     (tmp_path / "b.jsonl").write_text(json.dumps({"text": text}) + "\n")
-    arguments = ["--text", tmp_path / "a.txt", "--text", tmp_path / "b.jsonl"]
+    halves = (text[:100].encode(), text[100:].encode())
+    (tmp_path / "c.zst").write_bytes(b"".join(map(zstandard.compress, halves)))
+    arguments = [w for name in ("a.txt", "b.jsonl", "c.zst") for w in ("--text", tmp_path / name)]
     texts = scored(tiny_run, tmp_path / "out", *arguments)["texts"]
-    one, two = texts.values()
-    assert one["bits_per_byte"] == two["bits_per_byte"]
+    one, two, three = texts.values()
+    assert one["bits_per_byte"] == two["bits_per_byte"] == three["bits_per_byte"]
     assert one["n_bytes"] == len(text)
     _, encoder = load_run(tiny_run)
     assert one["n_tokens"] == len(encoder.encode(text))

@@ -24,6 +24,7 @@ def task(**more):
         ({"extract": "regex", "pattern": r"#### (\d+)"}, "#### 1 #### 22", "22"),
         ({"extract": "regex", "pattern": r"\d+"}, "a 5 b 6", "6"),
         ({"extract": "regex", "pattern": r"#### (\d+)"}, "5", None),
+        ({"extract": "regex", "pattern": r"(\d+)|none"}, "5 or none", None),
     ],
 )
 def test_the_answer_in_a_text(how, text, answer):

@@ -129,6 +129,26 @@ def test_parts_are_named_by_what_the_star_stands_for(tmp_path):
     assert items.find(task(f"{tmp_path}/c.txt")) == {"c": f"{tmp_path}/c.txt"}
 
 
+def test_files_that_the_first_star_does_not_tell_apart_are_all_read(tmp_path):
+    for name in ("fr/a.jsonl", "fr/b.jsonl", "de/a.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    wanted = {name: f"{tmp_path}/{name}" for name in ("de/a.jsonl", "fr/a.jsonl", "fr/b.jsonl")}
+    assert items.find(task(f"{tmp_path}/*/*.jsonl")) == wanted
+    assert items.find(task(f"{tmp_path}/**/*.jsonl")) == wanted
+    assert items.find(task(f"{tmp_path}/*/b.jsonl")) == {"fr": f"{tmp_path}/fr/b.jsonl"}
+
+
+def test_shots_and_preludes_are_files_of_a_task(tmp_path):
+    for name in ("law_test.csv", "law_dev.csv", "intro.txt"):
+        (tmp_path / name).write_text("x")
+    more = {"shots_path": f"{tmp_path}/*_dev.csv", "prelude_path": f"{tmp_path}/absent.txt"}
+    chosen = task(f"{tmp_path}/*_test.csv", **more)
+    assert items.files(chosen) == [f"{tmp_path}/law_test.csv", f"{tmp_path}/law_dev.csv"]
+    named = task(f"{tmp_path}/law_test.csv", prelude_path=f"{tmp_path}/intro.txt")
+    assert items.files(named) == [f"{tmp_path}/law_test.csv", f"{tmp_path}/intro.txt"]
+
+
 def test_a_file_beside_is_the_one_of_the_same_part(tmp_path):
     (tmp_path / "law_dev.csv").write_text("x")
     chosen = task(f"{tmp_path}/*_test.csv")

@@ -97,6 +97,8 @@ def test_a_task_of_a_file_is_completed_by_it_and_the_recipe_prevails(tmp_path):
         ('path = "x"\nformat = "minimal_pairs"\nshots = 1', "shots is 1"),
         ('path = "x"\nformat = "code"', "no program"),
         ('path = "x"\nformat = "generation"\nextract = "regex"', "without pattern"),
+        ('path = "x"\nformat = "generation"\npattern = "("', "is no regular expression"),
+        ('path = "x"\nformat = "code"\nprogram = "x"\nshots = 3', "shots is 3"),
         ('path = "x"\nformat = "cloze"\nbaselines = {v1 = 1.0}', "a baseline is 1.0"),
         ('path = "x"\nformat = "cloze"\npass_at = [2]', "pass_at is [2] of 1 samples"),
         ("path = ", "cannot read"),

@@ -21,9 +21,9 @@ demo: .venv/.run
 # One thread a process: two of them and what they start share the cores.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist worksteal
 
-# A test that hangs for ten minutes shows its stacks and fails; it does not hold up the others.
+# A test that hangs for half an hour shows its stacks and fails; it does not hold up the others.
 test: .venv/.dev
-	$(PYTEST) -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true \
+	$(PYTEST) -o faulthandler_timeout=1800 -o faulthandler_exit_on_timeout=true \
 		-m 'not gpu and not slow and not sweep'
 
 test-slow: .venv/.dev

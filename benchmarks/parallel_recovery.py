@@ -120,18 +120,19 @@ def struck(
 ) -> Iterator[list[dict[str, Any]]]:
     """While the context is open: each blow (rank, signal, lines of metrics) in its turn.
 
-    Yields a list that grows: rank, signal, and seconds until that rank trained again.
+    Yields a list that grows: rank, signal, lines then, seconds until that rank trained again.
     """
     over, told = threading.Event(), list[dict[str, Any]]()
 
     def strike() -> None:
         found = training(watched, folder, blows[0][0], over)
         for number, sign, after in blows:
-            found = found and training(watched, folder, number, over)
             while not over.is_set() and lines(folder) < after:
                 time.sleep(0.002)
+            found = found and training(watched, folder, number, over)
             if over.is_set() or not found:
                 return
+            at = lines(folder)
             os.kill(found[1], sign)
             struck_at = time.time()
             found = training(watched, folder, number, over, found[0])
@@ -141,7 +142,7 @@ def struck(
                 "seconds": time.time(),
             }
             seconds = {name: round(moment - struck_at, 2) for name, moment in moments.items()}
-            told.append({"rank": number, "signal": sign.name} | seconds)
+            told.append({"rank": number, "signal": sign.name, "lines": at} | seconds)
 
     thread = threading.Thread(target=strike, daemon=True)
     thread.start()

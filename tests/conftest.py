@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import time
+import types
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +20,12 @@ hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
+
+
+def set_clock(monkeypatch, module, **functions):
+    """Let one module alone see another clock: other threads of the process wait by the real one."""
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(**vars(time) | functions))
+
 
 TINY = """
 name = "tiny"

@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from pretrain import events
-from tests.conftest import ROOT
+from tests.conftest import ROOT, set_clock
 
 
 def test_messages_are_shown_and_recorded(tmp_path, capsys):
@@ -48,7 +48,7 @@ NOTES = ("loss 3.214", "1,234 tokens/s", "MFU 41 %", "held-out 1.921 bits/byte")
 def clock(monkeypatch):
     """A monotonic clock that is set by hand."""
     now = [100.0]
-    monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
+    set_clock(monkeypatch, events, monotonic=lambda: now[0])
     return now
 
 

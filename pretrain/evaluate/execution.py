@@ -17,7 +17,7 @@ _MEGABYTES = 1024
 # Each program succeeds where its lock does not hold.
 _PROBES = {
     "network": "import socket\n"
-    "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.connect(('192.0.2.1', 9))\n",
+    "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.connect(('127.0.0.1', 9))\n",
     "processes": "import os\nif os.fork() == 0: os._exit(0)\n",
     "memory": f"x = bytearray({2 * _MEGABYTES} << 20)\n",
     "time": "while True: pass\n",

@@ -62,10 +62,11 @@ def slurm(given: argparse.Namespace, name: str, folder: str, words: list[str]) -
 # Submit with sbatch from anywhere. {n} ranks; stop with: scancel --batch --signal=TERM JOB
 
 cd -- {shlex.quote(folder)} || exit 64
-stopped=
+stopped= job=
+trap 'stopped=1; [ -n "$job" ] && kill -TERM "$job" 2>/dev/null' TERM USR1
 srun --kill-on-bad-exit=0 --wait=60 --distribution=block {line} &
 job=$!
-trap 'stopped=1; kill -TERM "$job" 2>/dev/null' TERM USR1
+[ -n "$stopped" ] && kill -TERM "$job" 2>/dev/null  # asked for before there was a job
 wait "$job"; code=$?
 while [ -n "$stopped" ] && kill -0 "$job" 2>/dev/null; do wait "$job"; code=$?; done
 if {again} || [ "$code" -gt 128 ]; then

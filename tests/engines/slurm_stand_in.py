@@ -50,7 +50,7 @@ def element(words: list[str]) -> None:
             break
         requeue = False
         started = time.monotonic()
-        while not (STATE / "requeue").exists() and time.monotonic() - started < 60:
+        while not (STATE / "requeue").exists() and time.monotonic() - started < 600:
             time.sleep(0.02)
         child.kill()
         child.wait()

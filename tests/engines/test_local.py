@@ -24,7 +24,7 @@ def test_the_processes_serve_all_batches_of_a_stage(tmp_path: Path) -> None:
     engine = Local(2)
     for batch in ("one", "two"):
         run(tmp_path / batch, squares(4, 0.1), engine)
-    assert processes(tmp_path / "one") == processes(tmp_path / "two")
+    assert len(processes(tmp_path / "one") | processes(tmp_path / "two")) <= 2
     engine.stop()
     assert engine.pool is None
 

@@ -11,10 +11,11 @@ from pretrain.events import Log
 
 
 def square(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Write the square of a number; slow ones leave a trace of each start and process."""
+    """Write the square of a number and a trace of each start; who waits does so to be killed."""
     n = arguments["n"]
     store.append_line(folder / "started.log", f"{n} {os.getpid()}")
-    time.sleep(arguments["seconds"])
+    first = starts(folder).count(n) == 1
+    time.sleep(600 if first and arguments.get("waits") else arguments["seconds"])
     store.write_bytes(folder / f"squares/{n}.txt", str(n * n).encode())
     return {"square": n * n}
 

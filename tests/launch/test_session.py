@@ -50,9 +50,10 @@ def test_a_stopped_and_a_crashed_rank_are_survived(tiny_run, tmp_path):
     blows = [(1, signal.SIGSTOP, 5), (0, signal.SIGSEGV, 11)]
     told = survive(tiny_run, tmp_path, 2, blows, 16)
     assert [(t["rank"], t["signal"]) for t in told] == [(1, "SIGSTOP"), (0, "SIGSEGV")]
-    ends = drill.events(tmp_path / "run", "attempt_end")
-    assert ends[0]["how"] == "rank 1 gives no sign of life"
-    assert "killed by SIGSEGV" in ends[1]["how"]
+    # A machine so slow that a step takes longer than hang_seconds adds ends of its own.
+    hows = [end.get("how", "") for end in drill.events(tmp_path / "run", "attempt_end")]
+    assert "rank 1 gives no sign of life" in hows
+    assert any("killed by SIGSEGV" in how for how in hows)
     for rank in range(2):
         assert (tmp_path / "run" / "train" / "stacks" / f"rank-{rank}.txt").stat().st_size
 

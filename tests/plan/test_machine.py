@@ -13,9 +13,9 @@ def test_the_median_of_a_known_duration_in_at_least_three_calls():
 
     def work():
         calls.append(time.perf_counter())
-        time.sleep(0.3 if len(calls) == 1 else 0.01)  # the warm-up must not count
+        time.sleep(1 if len(calls) == 1 else 0.01)  # the warm-up must not count
 
-    assert 0.01 <= machine.median_seconds(work, 0) < 0.1
+    assert 0.01 <= machine.median_seconds(work, 0) < 1
     assert len(calls) == 4
 
 

@@ -60,14 +60,19 @@ def test_any_change_is_seen(tmp_path):
     assert blob.told(path) == {"step": 1}
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_killed_at_any_moment_it_is_the_new_one_or_none(tmp_path):
     """A process writes over one file again and again and is killed; zeros never pass for a hash."""
     path, found = tmp_path / "a", set()
     for i in range(12):
         child = os.fork()
         if not child:
-            for step in range(100_000):
-                blob.write([path], {"long": torch.full((400_000,), float(step))}, {"step": step})
+            try:
+                for step in range(100_000):
+                    long = torch.full((400_000,), float(step))
+                    blob.write([path], {"long": long}, {"step": step})
+            finally:
+                os._exit(1)
         time.sleep(0.03 + 0.0037 * i)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -132,11 +132,16 @@ def test_a_stopped_rank_is_named_and_all_end(tiny_run, tmp_path):
 def test_a_killed_rank_is_named_at_once(tiny_run, tmp_path, scenario):
     report = drive(scenario, tiny_run, tmp_path)
     dead = 0 if scenario == "leader" else 2
-    assert report["codes"] == [-signal.SIGKILL if r == dead else 69 for r in range(3)]
+    # The first to know ends those that do not end by themselves within some beats.
+    codes = report["codes"]
+    assert codes[dead] == -signal.SIGKILL
+    assert {*codes[:dead], *codes[dead + 1 :]} <= {69, -signal.SIGKILL}
+    assert 69 in codes
     assert f"rank {dead} ({os.uname().nodename}, process " in report["said"]
     assert "is dead" in report["said"]
     assert report["seconds"] < 30  # nothing waits for train.hang_seconds, which is 600 here
-    assert all("_write_stacks" in s for r, s in enumerate(report["stacks"]) if r != dead)
+    stacks = [s for s, code in zip(report["stacks"], codes, strict=True) if code == 69]
+    assert all("_write_stacks" in s for s in stacks)
     assert report["checkpoints"] == ["step-00000004"]
 
 
@@ -188,7 +193,7 @@ def main(scenario, source, folder):
     else:
 
         def slow(self, rows, micro_rows, n_targets, step):
-            time.sleep(0.3)
+            time.sleep(0.3 if step < 6 else 600)  # it is struck before
             return real(self, rows, micro_rows, n_targets, step)
 
         gradients.Gradients.of = slow
@@ -202,6 +207,7 @@ def main(scenario, source, folder):
     if number:
         checkpoint = run / "train" / "checkpoints" / "step-00000004"
         while not checkpoint.exists():
+            assert not os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             time.sleep(0.01)
         ranks.send(rank, number, 4)
         began = time.time()

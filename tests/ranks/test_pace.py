@@ -3,12 +3,13 @@
 import pytest
 
 from pretrain.ranks import pace
+from tests.conftest import set_clock
 
 
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
+        set_clock(monkeypatch, pace, monotonic=lambda: self.now)
 
 
 @pytest.fixture

@@ -124,8 +124,9 @@ def test_ranks_meet_at_a_socket_that_was_bound_before_them():
         for rank in range(2):
             here, there = context.Pipe(duplex=False)
             given = (listener if rank == 0 else None, port)
-            ranks.append(context.Process(target=_sum, args=(rank, 2, given, there)))
+            ranks.append(context.Process(target=_sum, args=(rank, 2, given, there), daemon=True))
             ranks[-1].start()
+            there.close()  # so that the end of a rank is the end of what it says
             ends.append(here)
         assert [end.recv() for end in ends] == [(0, 2, 3.0), (1, 2, 3.0)]
         for rank in ranks:

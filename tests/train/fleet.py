@@ -15,6 +15,7 @@ from pathlib import Path
 from pretrain.errors import PretrainError
 from pretrain.events import Log
 from pretrain.model.sizes import SIZES
+from pretrain.ranks import place
 from pretrain.ranks.world import from_environment
 from pretrain.train import loop
 from tests.conftest import tiny_recipe
@@ -30,20 +31,23 @@ class Fleet:
         self.folder = folder
         SIZES["tiny-experts"] = EXPERTS
         recipe = tiny_recipe(folder.parent / "corpus", *overrides)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.pids = [self._fork(rank, n, port, recipe) for rank in range(n)]
+        with socket.socket() as listener:  # rank 0 serves the store on it: no other takes its port
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            self.pids = [self._fork(rank, n, listener, recipe) for rank in range(n)]
 
-    def _fork(self, rank, n, port, recipe):
+    def _fork(self, rank, n, listener, recipe):
         child = os.fork()
         if child:
             return child
         code = 1
         os.environ |= {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port),
-            "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1",
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+            "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n),
+            "MASTER_PORT": str(listener.getsockname()[1]),
+            place.LISTENS: str(listener.detach() if rank == 0 else -1),
         }  # fmt: skip
+        listener.close()
         sys.stderr = open(self.errors(rank), "w")  # noqa: SIM115
         try:
             loop.train(from_environment(), recipe, self.folder, Log(quiet=True), "k")

@@ -14,7 +14,7 @@ from pretrain.events import Log
 from pretrain.model import count
 from pretrain.ranks.world import World
 from pretrain.train import hardware
-from tests.conftest import tiny_recipe
+from tests.conftest import set_clock, tiny_recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 ONE = World(0, 1)
@@ -77,7 +77,7 @@ def test_a_large_models_peak_is_measured_within_a_second(recipe, monkeypatch):
 
 def test_energy_of_processors_is_their_assumed_power_over_the_time(monkeypatch):
     clock = itertools.count(0, 2.5)
-    monkeypatch.setattr(hardware.time, "monotonic", lambda: next(clock))
+    set_clock(monkeypatch, hardware, monotonic=lambda: next(clock))
     energy = hardware.Energy(CPU, ONE, 10.0)
     n_cores = os.cpu_count()
     assert [energy.joules(), energy.joules()] == [25 * n_cores] * 2
@@ -87,7 +87,7 @@ def test_energy_of_processors_is_their_assumed_power_over_the_time(monkeypatch):
 def test_energy_of_gpus_is_counted_else_assumed_else_unknown(gpu, monkeypatch):
     two = World(0, 2)
     clock = itertools.count(0, 1.0)
-    monkeypatch.setattr(hardware.time, "monotonic", lambda: next(clock))
+    set_clock(monkeypatch, hardware, monotonic=lambda: next(clock))
     energy = hardware.Energy(GPU, two, 10.0)
     assert (energy.joules(), energy.source) == (
         1400.0, "assumed: 2 x NVIDIA H200 at 700 W (data sheet)"
@@ -157,7 +157,7 @@ def test_a_peak_is_looked_for_until_it_comes_again(monkeypatch):
         def wait(device, now=now, waits=waits, jitter=jitter):
             now[0] += 0.02 * (1 + jitter * next(waits))
 
-        monkeypatch.setattr(hardware.time, "perf_counter", lambda now=now: now[0])
+        set_clock(monkeypatch, hardware, perf_counter=lambda now=now: now[0])
         monkeypatch.setattr(hardware, "_wait", wait)
         hardware.measured_peak(8, 8, 8, torch.float32, CPU)
         assert 0.8 * most < now[0] < 1.6 * most

@@ -54,7 +54,8 @@ def run(stage: Stage) -> dict[str, Any]:
         raise DataError("curate: collect gave no documents; look at collect/report and its sources")
     judged_from = ["signals", *_scores(work), *_contamination(work)]
     chosen = choice(own)
-    judged = work.each(judge, chosen, judged_from, ("verdicts",))
+    blocked = work.files["block_domains"]  # arguments hold its path alone
+    judged = work.each(judge, chosen, judged_from, ("verdicts",), blocked)
     taken = _sum(receipt.counts["reasons"] for receipt in judged)
     if not any(receipt.counts["keep"] for receipt in judged):
         raise DataError(nothing_left(n_documents, taken))

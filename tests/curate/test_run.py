@@ -136,6 +136,22 @@ def test_a_changed_threshold_measures_nothing_again_and_equals_a_run_from_nothin
     assert not any(reason.startswith("own.few") for reason in reasons if reason)
 
 
+def test_a_domain_added_to_the_block_list_is_blocked_and_nothing_is_measured_again(
+    tmp_path: Path, stage: Make, curate: dict[str, Any], hashes: Hashes
+) -> None:
+    block = tmp_path / "block.txt"
+    block.write_text("other.example\n")
+    blocking = curate | {"block_domains": str(block)}
+    assert "domain" not in run(stage(blocking))["reasons"]
+    folder = stage().folder
+    stamps = {p: p.stat().st_mtime_ns for p in (folder / "texts").iterdir()}
+    block.write_text("other.example\nx.example\n")
+    assert run(stage(blocking))["reasons"]["domain"] > 0
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    run(stage(blocking, where="fresh"))
+    assert hashes(folder) == hashes(tmp_path / "fresh" / "curate")
+
+
 def test_the_order_of_rules_is_part_of_the_key(stage: Make, curate: dict[str, Any]) -> None:
     run(stage())
     turned = dict(reversed(curate["rules"].items()))

@@ -140,6 +140,8 @@ def run_stage(
 ) -> bool:
     """Run one stage if it must be run; the caller holds the lock. Returns whether it ran.
 
+    restart: run it in any case, and every task of it: a receipt vouches for outputs that are
+    there, not for their bytes.
     begins: called when it runs, before it does.
     """
     module = importlib.import_module(f"pretrain.{name}.run")
@@ -164,6 +166,8 @@ def run_stage(
         world,
     )
     store.sweep(folder)
+    if restart and name != "train":  # it sets its folder aside
+        store.remove(folder / "receipts")
     if hasattr(module, "prepare"):
         module.prepare(stage, manifest, basis)
     store.remove(folder / "manifest.json")

@@ -72,6 +72,19 @@ def test_a_missing_output_is_made_again(tmp_path, run_folder):
     assert flow.tree_hash(run_folder) == before
 
 
+def test_a_restart_runs_every_task_and_mends_a_damaged_output(tmp_path, run_folder):
+    corpus = tmp_path / "corpus"
+    recipe = tiny_recipe(corpus)
+    run_stages(recipe, run_folder, "collect", "curate")
+    before = flow.tree_hash(run_folder)
+    victim = next((run_folder / "curate" / "kept").glob("*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    assert flow.run_stage("curate", recipe, run_folder, 1, Log(run_folder, quiet=True), True)
+    assert flow.tree_hash(run_folder) == before
+    assert f"curate/kept/{victim.name}" in before
+    assert store.hash_file(victim) == before[f"curate/kept/{victim.name}"]
+
+
 def test_what_another_recipe_left_is_removed(tmp_path, run_folder):
     corpus = tmp_path / "corpus"
     run_stages(tiny_recipe(corpus), run_folder, "collect", "curate", "tokenize")

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from pretrain import shards
 from pretrain.curate.judge import N_SAMPLES
-from pretrain.curate.rules import Rule
+from pretrain.curate.rules import EDIT, LINES, NORMALIZE, NOTHING_LEFT, Rule
 
 TOP = 20  # languages, domains and licences in funnel.json
 TOP_DOMAINS = 1000  # in funnel.parquet; the rest is one row
@@ -45,8 +45,8 @@ Cube = dict[str, np.ndarray]  # reason -> _SUMS
 
 def step_names(reasons: Sequence[str], lines: bool) -> list[str]:
     """The steps in order; a step is what stands before the first dot of a reason."""
-    before = ["normalize", "lines"] if lines else ["normalize"]
-    return [*before, *dict.fromkeys(r.partition(".")[0] for r in reasons), "edit"]
+    before = [NORMALIZE, LINES] if lines else [NORMALIZE]
+    return [*before, *dict.fromkeys(r.partition(".")[0] for r in reasons), EDIT]
 
 
 def merge(paths: Iterable[Path]) -> dict[str, dict[str, Cube]]:
@@ -71,19 +71,19 @@ def steps(cube: Cube, names: Sequence[str]) -> list[dict[str, Any]]:
     totals = {name: np.zeros(len(_SUMS), np.int64) for name in [*names, ""]}
     for reason, row in cube.items():
         where = reason.partition(".")[0]
-        totals["edit" if reason == "nothing_left" else where] += row
+        totals[EDIT if reason == NOTHING_LEFT else where] += row
     left = np.sum(list(totals.values()), axis=0)
     rows = []
     for name in names:
         documents, collected, normalized, measured, out = (int(n) for n in left)
         left = left - totals[name]
         after = (int(left[0]), int(left[3]))
-        if name == "normalize":
+        if name == NORMALIZE:
             ends = (documents, collected, documents, normalized)
-        elif name == "lines":
+        elif name == LINES:
             ends = (documents, normalized, documents, measured)
         else:
-            ends = (documents, measured, after[0], out if name == "edit" else after[1])
+            ends = (documents, measured, after[0], out if name == EDIT else after[1])
         keys = ("documents_in", "bytes_in", "documents_out", "bytes_out")
         rows.append({"step": name, **dict(zip(keys, ends, strict=True))})
     return rows

@@ -17,10 +17,8 @@ import pyarrow as pa
 
 from pretrain import settings, shards
 from pretrain.curate import rules
-from pretrain.curate.rules import Rule
+from pretrain.curate.rules import CONTAMINATION, DOMAIN, EMPTY, LANGUAGE, SENSITIVE, Rule
 
-EMPTY, LANGUAGE, DOMAIN, CONTAMINATION = "empty", "language", "domain", "contamination"
-SENSITIVE = "sensitive"
 N_SAMPLES = 3
 
 VERDICT = pa.schema(

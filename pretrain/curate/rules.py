@@ -28,6 +28,20 @@ if TYPE_CHECKING:
 # Changes when a signal is counted otherwise than before: raise it with the kernels' meaning.
 COUNTING = 2
 
+# What may take a document beside a rule, and the steps of the funnel around them. No rule set may
+# have such a name: reasons and steps are counted by what stands before their first dot.
+EMPTY, LANGUAGE, DOMAIN, CONTAMINATION = "empty", "language", "domain", "contamination"
+SENSITIVE = "sensitive"
+TWINS = EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
+NOTHING_LEFT = "nothing_left"
+NORMALIZE, LINES, EDIT = "normalize", "lines", "edit"
+STEPS = frozenset(
+    (
+        *(NORMALIZE, LINES, EMPTY, LANGUAGE, DOMAIN, CONTAMINATION, SENSITIVE),
+        *(*TWINS, EDIT, NOTHING_LEFT),
+    )
+)
+
 RuleSets = Mapping[str, Mapping[str, float | str]]
 
 
@@ -64,6 +78,11 @@ def problems(rules: RuleSets, extra: Collection[str] = ()) -> Iterator[tuple[str
     `extra` are signals that only this recipe has, such as quality_NAME.
     """
     for set_name, table in rules.items():
+        if set_name in STEPS or not set_name or "." in set_name:
+            what = f"a rule set is named '{set_name}'"
+            steps = ", ".join(sorted(STEPS))
+            yield f"rules.{set_name}", what, f"a name without a dot that is no step ({steps})"
+            continue
         preset = PRESETS.get(set_name, {})
         if not preset and not table:
             hint = nearest(set_name, PRESETS)

@@ -23,6 +23,7 @@ from pretrain.curate import compiled as compiled_kernels
 from pretrain.curate import decontaminate, duplicates, files, funnel, quality, samples, spans
 from pretrain.curate.judge import choice, compiled, contamination_version, judge, kinds, reasons
 from pretrain.curate.measure import measure, score
+from pretrain.curate.rules import TWINS
 from pretrain.curate.write import write
 from pretrain.errors import DataError
 from pretrain.flow import Stage
@@ -31,7 +32,6 @@ from pretrain.tasks import Function, Receipt, Task
 if TYPE_CHECKING:
     from pretrain.recipe import Recipe
 
-TWINS = ("exact_duplicate", "near_duplicate")
 MOST_MISSING = 0.5  # of the kernels: many belong to settings that this machine has never run
 LEAST_DOCUMENTS = 1000  # of a source whose duplicates are held against a limit
 

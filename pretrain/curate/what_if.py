@@ -181,11 +181,11 @@ def _add(answer: Answer, new: Judged, name: str) -> None:
     first = np.where(taken.any(axis=0), taken.argmax(axis=0), -1)
     reason = np.array([*new.reasons, None], object)[first]
     old = shards.as_numpy(decided["reason"])
-    later = ("exact_duplicate", "near_duplicate", "nothing_left", None)
+    later = (*rules.TWINS, rules.NOTHING_LEFT, None)
     by_judge = np.array([reason not in later for reason in old], bool)
     similar = np.nan_to_num(shards.as_numpy(decided["similarity"]))
-    stays = (old == "exact_duplicate") | (old == "nothing_left")
-    stays |= (old == "near_duplicate") & (similar >= new.threshold)
+    stays = (old == rules.EXACT_DUPLICATE) | (old == rules.NOTHING_LEFT)
+    stays |= (old == rules.NEAR_DUPLICATE) & (similar >= new.threshold)
     reason = np.where((first < 0) & stays, old, reason)
     before, after = old == None, reason == None  # noqa: E711  elementwise
     n_bytes = shards.as_numpy(decided["n_bytes"])

@@ -20,10 +20,9 @@ import pyarrow.compute as pc
 from pretrain import shards
 from pretrain.curate import judge, rewrite
 from pretrain.curate.edits import Edit
+from pretrain.curate.rules import NEAR_DUPLICATE, NOTHING_LEFT
 from pretrain.document import DOCUMENT, KEPT
 from pretrain.errors import DataError
-
-NOTHING_LEFT = "nothing_left"
 
 DROPPED = pa.schema(
     [
@@ -80,7 +79,7 @@ def write(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     shards.write_table(folder / "decisions" / name, decided)
     shards.write_table(folder / "funnel" / name, _counted(decided))
     draw = shards.as_numpy(measured["draw"])
-    near = np.flatnonzero(pc.equal(decided["reason"], "near_duplicate").fill_null(False).to_numpy())
+    near = np.flatnonzero(pc.equal(decided["reason"], NEAR_DUPLICATE).fill_null(False).to_numpy())
     kept = decided.filter(keep)
     return {
         "documents": len(kept),

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pretrain.curate import expressions, rules, signals
+from pretrain.curate import expressions, funnel, judge, rules, signals
 from pretrain.errors import RecipeError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "RULES.md"
@@ -273,6 +273,21 @@ def test_problems_name_the_key_and_the_nearest():
     assert "did you mean 'n_words'" in what
     for number in (float("nan"), float("inf"), True):
         assert problem({"c4": {"min_sentences": number}})[2] == "a finite number"
+
+
+@pytest.mark.parametrize("name", [*sorted(rules.STEPS), "lines.mine", ""])
+def test_a_set_named_as_a_step_would_be_counted_as_that_step(name):
+    ((key, _, must),) = rules.problems({name: {"rule": "n_words > 3"}})
+    assert key == f"rules.{name}"
+    assert "no step" in must
+
+
+def test_the_steps_of_the_funnel_are_sets_of_rules_or_steps_by_name():
+    arguments = {"drop_kinds": ["email"]}
+    ruled = rules.compile_rules({"mine": {"rule": "n_words > 3"}}, ["mine"])
+    found = funnel.step_names([*judge.reasons(arguments, ruled), *rules.TWINS], True)
+    assert set(found) | {rules.NOTHING_LEFT} == rules.STEPS | {"mine"}
+    assert not rules.STEPS & set(rules.PRESETS)
 
 
 def test_good_tables_have_no_problems():

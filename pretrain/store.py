@@ -110,7 +110,12 @@ def replace_json(path: Path, value: Any) -> None:
 
 def json_bytes(value: Any, sort: bool = True) -> bytes:
     text = json.dumps(value, indent=1, sort_keys=sort, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    return _utf8(text) + b"\n"
+
+
+def _utf8(text: str) -> bytes:
+    r"""The text as UTF-8; what a file name has that is none (a surrogate) as JSON's own \udcXX."""
+    return text.encode(errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -130,7 +135,7 @@ def append_line(path: Path, line: str) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab") as file:
-            file.write(line.encode() + b"\n")
+            file.write(_utf8(line) + b"\n")
 
 
 def append_durably(path: Path, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Old or new, never a part; locks that name their holder; a full disk that damages nothing."""
 
 import errno
+import json
 import multiprocessing
 import os
 import subprocess
@@ -50,6 +51,14 @@ def test_json_bytes_do_not_depend_on_key_order(tmp_path):
     store.write_json(tmp_path / "b", {"y": "ü", "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert store.hash_json({"x": 1, "y": 2}) == store.hash_json({"y": 2, "x": 1})
+
+
+def test_a_name_that_is_no_utf8_is_read_as_it_was_written(tmp_path):
+    value = {os.fsdecode(b"d\xe9j\xe0"): [os.fsdecode(b"\xff\\\xfe"), "\\udce9", "d\u00e9j\u00e0"]}
+    store.write_json(tmp_path / "a", value)
+    assert store.read_json(tmp_path / "a") == value
+    store.append_line(tmp_path / "lines", json.dumps(value, ensure_ascii=False))
+    assert store.read_lines(tmp_path / "lines") == [value]
 
 
 def test_a_last_line_cut_by_a_crash_is_left_out(tmp_path):

@@ -3,6 +3,7 @@
     .engine/N.json      the tasks, in lists of tasks_per_job      sbatch --array=0-K%max_jobs
     .engine/N.job       the number of the array, so that a driver started anew can end it
     .engine/N-I.error   what element I found wrong
+    .engine/N-I.log     what it printed: kept, with all else, where a batch fails
 
 The receipts alone say what is done: squeue is asked only for what still runs. An element that is
 gone from the queue, twice in a row, with tasks undone was lost (a dead node, a requeue that never
@@ -54,13 +55,14 @@ class Slurm:
             if self.jobs:
                 self._resubmit_lost()
                 time.sleep(self.settings.poll_seconds)
+        store.remove(self.folder / ".engine")
 
     def stop(self) -> None:
+        """End what still runs. The logs of a batch that did not end well stay, for its reader."""
         for job in self.jobs:
             _command(["scancel", job], must=False)
+            store.remove(self.batches[job].with_suffix(".job"))
         self.jobs = {}
-        if self.folder != Path():
-            store.remove(self.folder / ".engine")
 
     def _done(self) -> Iterator[tuple[Task, Receipt]]:
         """Tasks whose receipts have come."""

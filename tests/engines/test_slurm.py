@@ -1,5 +1,6 @@
 """A Slurm array with stand-ins for its commands: jobs are lost and requeued, the bytes are not."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pretrain.engines.local import Local
 from pretrain.engines.settings import Settings
 from pretrain.engines.slurm import Slurm
 from pretrain.errors import DataError, PretrainError
-from tests.engines.work import refusal, run, squares, starts, tree
+from tests.engines.work import refusal, run, squares, starts, touch, tree
 
 SETTINGS = Settings(kind="slurm", tasks_per_job=2, poll_seconds=0.1, options=("--qos=low",))
 
@@ -53,6 +54,9 @@ def test_the_error_of_a_task_is_raised_by_the_driver(tmp_path: Path, stand_in: P
         run(tmp_path / "run", [refusal(9)], engine)
     engine.stop()
     assert (stand_in / "100.cancelled").exists()
+    left = {path.name for path in (tmp_path / "run" / ".engine").iterdir()}
+    assert {"0-0.error", "0-0.log"} <= left, "what a reader of the error looks into"
+    assert "0.job" not in left, "the array is ended: no later driver need end it"
 
 
 @pytest.mark.multi
@@ -61,9 +65,33 @@ def test_a_task_that_never_ends_is_given_up_after_its_attempts(
 ) -> None:
     (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 0\n")  # nothing is ever queued
     engine = Slurm(Settings(kind="slurm", tasks_per_job=1, poll_seconds=0.05, attempts=2))
-    with pytest.raises(PretrainError, match="was started 2 times and its job ended without"):
+    with pytest.raises(PretrainError, match="was started 2 times and its job ended without") as e:
         run(tmp_path / "run", squares(1, 30.0), engine)
     engine.stop()
+    folder = tmp_path / "run" / ".engine"
+    assert f"see {folder}/*.log" in str(e.value)
+    assert (folder / "0.json").exists(), "the folder that the message names is there"
+
+
+@pytest.mark.multi
+def test_the_next_batch_removes_what_a_failed_one_left(tmp_path: Path, stand_in: Path) -> None:
+    engine = Slurm(SETTINGS)
+    with pytest.raises(DataError):
+        run(tmp_path / "run", [refusal(9)], engine)
+    engine.stop()
+    engine = Slurm(SETTINGS)
+    run(tmp_path / "run", squares(2), engine)
+    engine.stop()
+    assert not (tmp_path / "run" / ".engine").exists()
+
+
+@pytest.mark.multi
+def test_a_name_that_is_no_utf8_reaches_a_worker_as_it_is(tmp_path: Path, stand_in: Path) -> None:
+    name = os.fsdecode(b"d\xe9j\xe0.txt")
+    run(tmp_path / "run", [touch(name)], Slurm(SETTINGS))
+    assert (tmp_path / "run" / name).exists()
+    with pytest.raises(DataError, match="unlucky"):
+        run(tmp_path / "run", [refusal(name)], Slurm(SETTINGS))
 
 
 def test_a_machine_without_slurm_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,4 +33,4 @@ def test_an_error_is_left_for_the_driver_with_its_exit_code(tmp_path: Path) -> N
     told = store.read_json(path.with_name("0-0.error"))
     assert told["exit_code"] == 65
     assert "number 3 is unlucky" in told["message"]
-    assert told["task"] == "bad3"
+    assert told["task"] == "bad"

@@ -31,8 +31,18 @@ def squares(count: int, seconds: float = 0.0) -> list[tasks.Task]:
     ]
 
 
-def refusal(n: int) -> tasks.Task:
-    return tasks.Task(f"bad{n}", refuse, {"n": n}, (f"squares/bad{n}.txt",))
+def refusal(n: int | str) -> tasks.Task:
+    return tasks.Task("bad", refuse, {"n": n}, ("squares/bad.txt",))
+
+
+def named(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Write an empty file of a name."""
+    store.write_bytes(folder / arguments["name"], b"")
+    return {}
+
+
+def touch(name: str) -> tasks.Task:
+    return tasks.Task("touch", named, {"name": name}, (name,))
 
 
 def run(folder: Path, todo: list[tasks.Task], engine: tasks.Engine) -> list[tasks.Receipt]:

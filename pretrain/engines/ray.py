@@ -56,14 +56,15 @@ class Ray:
                 ) from error
 
     def stop(self) -> None:
+        if self.remote is None:  # nothing was started: there may be no such package
+            return
         import ray
 
         for handed in self.running:
             ray.cancel(handed, force=True)
         self.running, self.waiting = {}, []
-        if self.remote is not None:
-            ray.shutdown()
-            self.remote = None
+        ray.shutdown()
+        self.remote = None
 
 
 def run(folder: str, task: dict[str, Any], code: str) -> dict[str, Any]:

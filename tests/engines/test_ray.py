@@ -5,24 +5,54 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pretrain.engines import opened
 from pretrain.engines.local import Local
 from pretrain.engines.settings import Settings
 from pretrain.errors import DataError, PretrainError
 from tests.engines.work import processes, refusal, run, squares, starts, tree
 
-os.environ.setdefault("RAY_AUTH_MODE", "token")  # as the engine does; read when ray is imported
-ray = pytest.importorskip("ray", reason="the optional package ray is not installed")
-pytestmark = [
+MARKS = (
     pytest.mark.slow,
     pytest.mark.multi,
     pytest.mark.filterwarnings("ignore"),  # Ray's own, at its start and end
-]
+    pytest.mark.usefixtures("ray"),
+)
 
 
+def with_ray(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that starts a cluster."""
+    for mark in MARKS:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture
+def ray() -> Any:
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # as the engine does; read at the import
+    return pytest.importorskip("ray", reason="the optional package ray is not installed")
+
+
+def test_without_the_package_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    settings = Settings(kind="ray")
+    with (
+        pytest.raises(PretrainError, match=r"must be: pip install 'pretrain\[ray\]'"),
+        opened(settings, 1) as engine,
+    ):
+        run(tmp_path, squares(1), engine)
+    with opened(settings, 1):
+        pass  # a stage whose tasks are all done asks nothing of the engine
+
+
+@with_ray
 def test_a_node_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     from ray.cluster_utils import Cluster
 
@@ -56,7 +86,8 @@ def test_a_node_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     assert len(starts(folder)) > 9, "what ran on the killed node was started again"
 
 
-def test_without_an_address_a_cluster_of_this_machine_is_started(tmp_path: Path) -> None:
+@with_ray
+def test_without_an_address_a_cluster_of_this_machine_is_started(tmp_path: Path, ray: Any) -> None:
     from pretrain.engines.ray import Ray
 
     engine = Ray(Settings(kind="ray", memory_gb=0.1))
@@ -71,6 +102,7 @@ def test_without_an_address_a_cluster_of_this_machine_is_started(tmp_path: Path)
     assert not ray.is_initialized()
 
 
+@with_ray
 def test_an_address_where_no_cluster_is(tmp_path: Path) -> None:
     from pretrain.engines.ray import Ray
 

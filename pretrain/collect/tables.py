@@ -50,7 +50,7 @@ def read(entry: Entry, source: Source, ledger: Ledger, extract: Any = None) -> N
             return
         names = [f.decode(source.encoding, "replace").strip() for f in header.fields]
         if source.text_field not in names:
-            *_, last = [header, *rows_of_file]
+            last = [header, *deque(rows_of_file, maxlen=1)][-1]
             detail = header.detail or f"no column '{source.text_field}' in the header"
             ledger.take()
             ledger.quarantine(0, last.offset + last.length, header.reason or "no_text", detail)

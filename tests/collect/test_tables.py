@@ -1,6 +1,7 @@
 import csv
 import gzip
 import io
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_bad_byte_spoils_its_record_only(tmp_path: Path, read_one) -> None:
         tables.read, write(tmp_path / "y.csv", b"text\ncaf\xe9"), "csv", encoding="cp1252"
     )
     assert found.texts == ["café"]
+
+
+def test_a_table_without_the_text_column_is_counted_and_not_held(tmp_path: Path, read_one) -> None:
+    rows = b"".join(b"%d,row\n" % n for n in range(50_000))
+    path = write(tmp_path / "x.csv", b"n,body\n" + rows)
+    tracemalloc.start()
+    found = read_one(tables.read, path, "csv")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.why == {"no_text": 1}
+    assert (found.rejects[0]["offset"], found.rejects[0]["length"]) == (0, 7 + len(rows) - 1)
+    assert most < 20 * len(rows), "a block of lines, not an object a row"
+    header = read_one(tables.read, write(tmp_path / "y.csv", b"n,body\n"), "csv")
+    assert header.rejects[0]["length"] == 6
 
 
 def test_an_open_quote_costs_one_line(tmp_path: Path, read_one) -> None:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pretrain.errors import PretrainError
 from pretrain.tasks import Receipt, Task, die_with_parent, perform
 
 
@@ -38,10 +39,16 @@ class Local:
                 initializer=_start_worker,
                 initargs=(os.getpid(),),
             )
+        futures: dict[concurrent.futures.Future[Receipt], Task] = {}
         try:
-            futures = {self.pool.submit(perform, folder, task, code): task for task in tasks}
+            for task in tasks:
+                futures[self.pool.submit(perform, folder, task, code)] = task
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
+        except concurrent.futures.BrokenExecutor as error:
+            undone = [t.name for f, t in futures.items() if not f.done() or f.exception()]
+            self.stop(kill=True)
+            raise PretrainError(_died(folder.name, undone[: self.workers])) from error
         except BaseException:
             self.stop(kill=True)
             raise
@@ -54,6 +61,16 @@ class Local:
             for process in list((pool._processes or {}).values()):
                 process.kill()
         pool.shutdown(wait=not kill, cancel_futures=True)
+
+
+def _died(stage: str, running: Sequence[str]) -> str:
+    """Tasks are begun in their order, so the first without a result are those that ran."""
+    return (
+        f"{stage}: a worker process died while {', '.join(running) or 'no task'} ran; most often "
+        "the system ended it for want of memory (its log, such as dmesg, says so); must be fewer "
+        "processes or smaller tasks (--workers, recipe key collect.shard_bytes); the same command "
+        "goes on from the tasks that are done"
+    )
 
 
 def _start_worker(parent: int) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pretrain.engines.local import Local
-from pretrain.errors import DataError
-from tests.engines.work import processes, refusal, run, squares, tree
+from pretrain.errors import DataError, PretrainError
+from tests.engines.work import death, processes, refusal, run, squares, tree
 
 
 @pytest.mark.multi
@@ -33,6 +33,21 @@ def test_one_worker_starts_no_process(tmp_path: Path) -> None:
     engine = Local(1)
     run(tmp_path, squares(2), engine)
     assert engine.pool is None
+
+
+@pytest.mark.multi
+def test_a_worker_that_is_killed_is_said_with_the_tasks_that_it_may_have_run(
+    tmp_path: Path,
+) -> None:
+    engine = Local(2)
+    todo = [*squares(2), death(), *squares(40, 0.05)[2:]]
+    with pytest.raises(PretrainError, match=r"a worker process died .*\bdeath\b.*--workers") as e:
+        run(tmp_path, todo, engine)
+    assert str(e.value).startswith(f"{tmp_path.name}: ")
+    assert "t39" not in str(e.value), "of those that wait none is to blame"
+    assert engine.pool is None
+    run(tmp_path, squares(40), engine)  # with the tasks that did end
+    engine.stop()
 
 
 @pytest.mark.multi

@@ -1,6 +1,7 @@
 """Tasks for engines to run."""
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ def squares(count: int, seconds: float = 0.0) -> list[tasks.Task]:
 
 def refusal(n: int | str) -> tasks.Task:
     return tasks.Task("bad", refuse, {"n": n}, ("squares/bad.txt",))
+
+
+def die(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """End as a process does that the kernel kills for its memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def death() -> tasks.Task:
+    return tasks.Task("death", die, {}, ("squares/none.txt",))
 
 
 def named(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -100,30 +100,42 @@ def list_source(source: Source) -> Listing:
         from pretrain.collect import environment
 
         entries = list(environment.entries(source.part))
-    elif source.kind == "hf":
-        from pretrain.collect import hub
-
-        entries = [e for path in source.paths for e in hub.entries(path, source)]
-    elif source.kind == "code":
-        from pretrain.collect import code
-
-        entries = [e for path in source.paths for e in code.entries(path, skipped)]
     else:
         found: dict[str, Entry] = {}
         for path in source.paths:
-            entries_of_path = _remote if is_remote(path) else _local
-            for entry in entries_of_path(path, source, skipped):
+            for entry in _entries(path, source, skipped):
                 identity = entry.address if is_remote(path) else _identity(entry)
                 known = found.get(identity)
                 if known:
                     skipped["alias"] += 1
-                if not known or (len(entry.path), entry.path) < (len(known.path), known.path):
+                if not known or _place(entry) < _place(known):
                     found[identity] = entry
         entries = list(found.values())
     entries.sort(key=lambda e: (e.path, e.address))
     if source.max_bytes is not None:
         entries = sample(entries, source.max_bytes)
     return Listing(entries, dict(sorted(skipped.items())))
+
+
+def _entries(path: str, source: Source, skipped: Counter[str]) -> Iterator[Entry]:
+    """What one path of a source stands for; a file may come more than once."""
+    if source.kind == "hf":
+        from pretrain.collect import hub
+
+        return hub.entries(path, source)
+    if source.kind == "code":
+        from pretrain.collect import code
+
+        return code.entries(path, skipped)
+    return (_remote if is_remote(path) else _local)(path, source, skipped)
+
+
+def _place(entry: Entry) -> tuple[int, str, int]:
+    """Which of two entries of one file stands for it: the smaller, whatever the order of paths.
+
+    The shortest path, and of one path that listed from furthest above: it knows of more licences.
+    """
+    return len(entry.path), entry.path, -len(entry.name)
 
 
 def _identity(entry: Entry) -> str:

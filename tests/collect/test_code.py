@@ -144,6 +144,20 @@ def test_the_nearest_licence() -> None:
     assert nearest("a/x.py", {}) is None
 
 
+@needs_git
+def test_a_file_or_repository_under_two_paths_is_listed_once(tmp_path: Path, collect) -> None:
+    folder = write(tmp_path / "tree")
+    repository(folder / "src" / "own", {"in.py": b"print(2)\n"})
+    once = collect({"s": {"kind": "code", "path": str(folder)}}, run="once")
+    for many in ((folder, folder / "src"), (folder / "src", folder)):
+        source = Source("code", tuple(map(str, many)))
+        assert list_source(source).skipped["alias"] == 3
+        found = collect(
+            {"s": {"kind": "code", "path": list(source.paths)}}, run=f"{many[0].name}-first"
+        )
+        assert found.documents == once.documents, "with the licence of the folder above"
+
+
 def test_a_glob_of_folders(tmp_path: Path) -> None:
     for name in ("one", "two", "other"):
         (tmp_path / name).mkdir()

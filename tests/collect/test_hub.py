@@ -62,6 +62,9 @@ def test_one_entry_per_file_that_changes_with_it(tmp_path: Path) -> None:
         "parquet:data/train-00001-of-00002.parquet",
     ]
     assert all(e.n_bytes and e.stamp for e in listing.entries)
+    twice = list_source(Source("hf", (str(folder), f"file://{folder}/data")))
+    assert [e.path for e in twice.entries] == [e.path for e in listing.entries]
+    assert twice.skipped == {"alias": 2}
 
 
 def test_json_lines_and_configurations(tmp_path: Path, collect) -> None:

@@ -134,9 +134,8 @@ def _rows(batch: pa.RecordBatch, source: Source) -> pa.Table:
     if source.languages:
         found = found.filter(pc.is_in(found["language"], pa.array(source.languages)))
     if source.domains:
-        wanted = frozenset(d.lower() for d in source.domains)
         hosts = (optout.host(url or "") for url in found["url"].to_pylist())
-        found = found.filter(pa.array([optout.covers(wanted, h) for h in hosts], pa.bool_()))
+        found = found.filter(pa.array([optout.covers(source.wanted, h) for h in hosts], pa.bool_()))
     return found
 
 

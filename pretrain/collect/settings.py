@@ -1,6 +1,7 @@
 """What to collect."""
 
 import codecs
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -103,6 +104,11 @@ class Source:
     @property
     def paths(self) -> tuple[str, ...]:
         return (self.path,) if isinstance(self.path, str) else self.path
+
+    @functools.cached_property
+    def wanted(self) -> frozenset[str]:
+        """The `domains`, as hosts of addresses are written: in lower case."""
+        return frozenset(domain.lower() for domain in self.domains)
 
     @property
     def not_encoding(self) -> str:

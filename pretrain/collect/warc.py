@@ -220,7 +220,7 @@ def finished(record: Record, draft: Draft, source: Source, answer: dict[str, Any
 def check_host(url: str, source: Source, policies: Policies) -> None:
     """Refuse what is of no wanted domain, or of one that opted out."""
     host = optout.host(url)
-    if source.domains and not optout.covers(frozenset(source.domains), host):
+    if source.domains and not optout.covers(source.wanted, host):
         raise Refused("dropped", "domain", host)
     if optout.covers(policies.listed, host):
         raise Refused("dropped", "opt_out", "listed domain")

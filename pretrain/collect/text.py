@@ -27,6 +27,13 @@ Tags = Sequence[str]
 Known = tuple[str | None, str | None, str | None, str | None, str | None, Tags]
 BINARY_BYTES = 8192  # a NUL byte among the first so many marks a binary file
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# Encodings whose files begin with a mark of their order: what stands behind it is encoded so.
+MARKED = {
+    ("utf-16", codecs.BOM_UTF16_LE): "utf-16-le",
+    ("utf-16", codecs.BOM_UTF16_BE): "utf-16-be",
+    ("utf-32", codecs.BOM_UTF32_LE): "utf-32-le",
+    ("utf-32", codecs.BOM_UTF32_BE): "utf-32-be",
+}
 
 
 class Segment(NamedTuple):
@@ -87,7 +94,10 @@ def segments(blocks: Iterable[bytes | Damage], folder: Path) -> Iterator[Segment
 
 def keep(part: Segment, source: Source, ledger: Ledger, known: Known) -> None:
     """The documents of one segment, or the reason why it is none."""
-    wide = "\n".encode(source.encoding) != b"\n"  # UTF-16 and its like are full of NUL bytes
+    encoding = codecs.lookup(source.encoding).name
+    if encoding == "utf-8-sig":  # as all UTF-8 here, which may have the mark
+        encoding = "utf-8"
+    wide = "\n".encode(encoding) != b"\n"  # UTF-16 and its like are full of NUL bytes
     part.file.seek(0)
     head = part.file.read(BINARY_BYTES)
     if b"\0" in head and not wide and not head.startswith(UTF16):
@@ -95,18 +105,18 @@ def keep(part: Segment, source: Source, ledger: Ledger, known: Known) -> None:
         detail = f"NUL byte at {part.base + head.index(0)}"
         ledger.quarantine(part.base, part.n_bytes, "binary", detail)
         return
-    bad = first_bad_byte(part.file, source.encoding)
+    bad = first_bad_byte(part.file, encoding)
     if bad is not None:
         ledger.take()
         detail = f"byte {part.base + bad}"
         ledger.quarantine(part.base, part.n_bytes, source.not_encoding, detail)
         return
-    if codecs.lookup(source.encoding).name == "utf-8":
+    if encoding == "utf-8":
         pieces = split(part.file, part.n_bytes, source.split_bytes)
         if part.base == 0 and head.startswith(BOM):
             pieces = _without_bom(pieces)
     else:
-        pieces = _split_decoded(part.file, part.n_bytes, source)
+        pieces = _split_decoded(part.file, part.n_bytes, encoding, source.split_bytes)
     for offset, length, text in pieces:
         ledger.take()
         if not text or text.isspace():
@@ -172,24 +182,32 @@ def _without_bom(pieces: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, 
             yield offset, length, text
 
 
-def _split_decoded(file: IO[bytes], n_bytes: int, source: Source) -> Iterator[tuple[int, int, str]]:
-    """Parts of a text in another encoding; whole where encoding again does not give its bytes."""
+def _split_decoded(
+    file: IO[bytes], n_bytes: int, encoding: str, split_bytes: int
+) -> Iterator[tuple[int, int, str]]:
+    """Parts of a text in another encoding; whole where encoding them does not give its bytes."""
     file.seek(0)
     data = file.read()
-    text = data.decode(source.encoding)
-    name = source.encoding
-    start = 0
-    for bom, exact in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if codecs.lookup(name).name == "utf-16" and data.startswith(bom):
-            name, start = exact, len(bom)
-    try:
-        again = text.encode(name)
-    except UnicodeEncodeError:
-        again = b""
-    if again != data[start:]:
-        yield 0, n_bytes, text
-        return
-    n_characters = max(1, len(text) * source.split_bytes // max(1, n_bytes))
+    text = data.decode(encoding)
+    start, exact = 0, encoding
+    for (name, mark), behind in MARKED.items():
+        if name == encoding and data.startswith(mark):
+            start, exact = len(mark), behind
+    ranges = []
+    for part in _parts(text, max(1, len(text) * split_bytes // max(1, n_bytes))):
+        try:
+            again = part.encode(exact)
+        except UnicodeEncodeError:
+            break
+        if not data.startswith(again, start):
+            break
+        ranges.append((start, len(again), part))
+        start += len(again)
+    yield from ranges if ranges and start == n_bytes else [(0, n_bytes, text)]
+
+
+def _parts(text: str, n_characters: int) -> Iterator[str]:
+    """A text in parts of at most so many characters, cut where `split` cuts."""
     at = 0
     while at < len(text):
         end = len(text)
@@ -197,7 +215,5 @@ def _split_decoded(file: IO[bytes], n_bytes: int, source: Source) -> Iterator[tu
             least, most = at + n_characters // 4, at + n_characters
             blank, newline = text.rfind("\n\n", least, most), text.rfind("\n", least, most)
             end = blank + 2 if blank >= 0 else newline + 1 if newline >= 0 else most
-        part = text[at:end]
-        length = len(part.encode(name))
-        yield start, length, part
-        at, start = end, start + length
+        yield text[at:end]
+        at = end

@@ -59,6 +59,8 @@ def test_empty_files_and_byte_order_marks(tmp_path: Path, read_one) -> None:
     for data in (b"", b" \n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"):
         found = read(read_one, tmp_path / "x.txt", data)
         assert (found.counts["documents"], found.why) == (0, {"empty": 1})
+    found = read(read_one, tmp_path / "x.txt", codecs.BOM_UTF16_LE, encoding="utf-16")
+    assert (found.counts["documents"], found.why) == (0, {"empty": 1})
     found = read(read_one, tmp_path / "x.txt", b"\xef\xbb\xbfabc")
     assert [(d["offset"], d["length"], d["text"]) for d in found.documents] == [(3, 3, "abc")]
 
@@ -99,6 +101,46 @@ def test_other_encodings_have_exact_ranges(encoding: str, tmp_path: Path, read_o
     exact = encoding + "-le" if data.startswith(codecs.BOM_UTF16_LE) else encoding
     for d in found.documents:
         assert data[d["offset"] : d["offset"] + d["length"]].decode(exact) == d["text"]
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, b""])
+def test_utf8_with_or_without_its_mark(mark: bytes, tmp_path: Path, read_one) -> None:
+    text = "\n\n".join(f"paragraph {n} " + "wörd " * 60 for n in range(30))
+    data = mark + text.encode()
+    found = read(read_one, tmp_path / "x.txt", data, encoding="utf-8-sig", split_bytes=2048)
+    assert "".join(found.texts) == text
+    assert len(found.texts) > 3
+    ranges = [data[d["offset"] : d["offset"] + d["length"]].decode() for d in found.documents]
+    assert ranges == found.texts
+    bad = read(read_one, tmp_path / "x.txt", mark + b"caf\xe9 ", encoding="utf-8-sig")
+    assert bad.why == {"not_utf8sig": 1}
+    assert bad.rejects[0]["detail"] == f"byte {len(mark) + 3}"
+    found = read(read_one, tmp_path / "x.txt", mark + b"a\0b", encoding="utf-8-sig")
+    assert found.why == {"binary": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("order", ["-le", "-be"])
+def test_a_mark_is_in_no_range(encoding: str, order: str, tmp_path: Path, read_one) -> None:
+    text = "\n\n".join(f"paragraph {n} " + "text " * 60 for n in range(30))
+    data = ("\ufeff" + text).encode(encoding + order)
+    found = read(read_one, tmp_path / "x.txt", data, encoding=encoding, split_bytes=2048)
+    assert "".join(found.texts) == text
+    assert len(found.texts) > 3
+    for d in found.documents:
+        at = data[d["offset"] : d["offset"] + d["length"]]
+        assert at.decode(encoding + order) == d["text"]
+
+
+def test_a_text_whose_parts_are_written_otherwise_than_the_whole_is_one(
+    tmp_path: Path, read_one
+) -> None:
+    """ISO-2022-JP changes its alphabet by marks in the text, which a part would repeat."""
+    data = ("あいうえお" * 1000).encode("iso2022_jp")
+    found = read(read_one, tmp_path / "x.txt", data, encoding="iso2022_jp", split_bytes=2048)
+    ranges = [data[d["offset"] : d["offset"] + d["length"]] for d in found.documents]
+    assert [r.decode("iso2022_jp") for r in ranges] == found.texts
+    assert "".join(found.texts) == "あいうえお" * 1000
 
 
 def test_binary_files_are_known_by_their_nul_bytes(tmp_path: Path, read_one) -> None:

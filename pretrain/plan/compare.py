@@ -78,7 +78,9 @@ def compare(a: Told, b: Told) -> dict[str, Any]:
 
 
 def _board(told: Told) -> Board:
-    row = {f.name: told["hardware"][f.name] for f in fields(Board)}
+    """The board of a saved answer; an old one may lack what has a usual value."""
+    hardware = told["hardware"]
+    row = {f.name: hardware[f.name] for f in fields(Board) if f.name in hardware}
     return Board(**row | {"names": tuple(row["names"])})
 
 

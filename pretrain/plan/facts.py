@@ -41,6 +41,7 @@ class Board:
     fp4: float = 0.0
     reached: float = 0.0  # largest measured bf16 product
     reached_fp8: float = 0.0
+    host: int = 0  # boards of one machine; 0: a domain's, 8 at most
     units: int = 128  # that share a product's tiles
     names: tuple[str, ...] = ()
     source: str = ""
@@ -67,6 +68,10 @@ class Board:
         share = (watts / self.watts) ** 0.5
         rates = {n: getattr(self, n) * share for n in ("reached", "reached_fp8")}
         return replace(self, watts=watts, **rates)
+
+    @property
+    def per_host(self) -> int:
+        return int(self.host or min(self.boards, 8))
 
     @property
     def memory_bytes(self) -> float:

@@ -43,11 +43,13 @@ def board(watts_per_core: float, dtype: torch.dtype | None = None, reached: floa
     n_boards = torch.cuda.device_count()
     known = sheet(device)
     if known is None:
-        return Board("this machine", rate, gib, bandwidth, _WATTS, 1.0, n_boards, reached=rate,
-                     source="measured now; power and links assumed")  # fmt: skip
+        return Board(
+            "this machine", rate, gib, bandwidth, _WATTS, 1.0, n_boards, host=n_boards,
+            reached=rate, source="measured now; power and links assumed",
+        )  # fmt: skip
     return replace(
         known, memory_gib=gib, bandwidth_tb=bandwidth, reached=min(rate, known.bf16),
-        boards=n_boards, outside_gb=0.0,
+        boards=n_boards, host=n_boards, outside_gb=0.0,
         source=f"reached and bandwidth measured now; the rest as {known.name}",
     )  # fmt: skip
 

@@ -116,7 +116,7 @@ def add_asked(command: Any) -> Any:
     ):  # fmt: skip
         ask.add_argument(f"--{name}", type=number, metavar="X", help=what)
     ask.add_argument("--length", type=int, metavar="N", help="tokens of a row; default 4096")
-    ask.add_argument("--precision", choices=("bf16", "fp8", "fp4"))
+    ask.add_argument("--precision", choices=("bf16", "fp8", "fp4"), help="default: the recipe's")
     ask.add_argument("--software", choices=("eager", "compiled", "megatron"))
     ask.add_argument("--research", choices=("low", "middle", "high"), help="1.5, 2, 5.6 x the run")
     ask.add_argument("--grid", metavar="NAME", help="carbon intensity: world, us, eu, france")
@@ -135,6 +135,11 @@ def question_of(given: argparse.Namespace) -> Question:
     found = Question(**{**told, "override": tuple(given.override)})
     if found.hardware and found.hardware.lower() == "this machine":
         found = replace(found, hardware=None, this_machine=True)
+    if found.recipe is not None and "precision" not in told:
+        from pretrain import recipe
+
+        if recipe.load(found.recipe, found.override).train.precision == "fp8":
+            found = replace(found, precision="fp8")
     found.check()
     return found
 

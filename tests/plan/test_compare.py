@@ -40,6 +40,11 @@ def test_factors_of_all_inputs_multiply_to_the_whole(both):
     assert price["days"] == 1 != price["cost"]
 
 
+def test_an_answer_of_before_a_column_of_hardware_was_there_is_read(both):
+    old = both[0] | {"hardware": {k: v for k, v in both[0]["hardware"].items() if k != "host"}}
+    assert compare.compare(old, both[1]) == compare.compare(*both)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_without_a_price_hours_stand_for_money_throughout(both, turned):
     bare = replace(facts.board("H100 SXM"), name="my own")

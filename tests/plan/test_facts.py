@@ -21,6 +21,7 @@ def test_boards_are_in_their_units(board):
     assert 0.1 < board.bandwidth_tb < 20
     assert 100 <= board.watts <= 2000
     assert board.bf16 <= (board.fp8 or board.bf16)
+    assert 1 <= board.per_host <= min(board.boards, 16)
 
 
 @pytest.mark.parametrize("name", ["H100 SXM", "h100-sxm", "H100", "NVIDIA H100 80GB HBM3"])

@@ -17,6 +17,7 @@ from pretrain.plan import (
     bill,
     calibrate,
     choices,
+    divisions,
     facts,
     goodput,
     here,
@@ -92,6 +93,7 @@ def answer(question: Question, board: Board | None = None) -> Answer:
         "hardware": asdict(board) | {"count": question.count},
         "layouts": [_told(one, found[0]) for one in found],
         "tried": tried,
+        "not_tried": divisions.limits(task),
         "mfu": {
             name: rate / flops * per / board.peak(question.precision)
             for name, per in by_convention.items()

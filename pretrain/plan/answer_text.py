@@ -11,6 +11,8 @@ def render(found: Answer) -> str:
     text = _lines(network(found))
     for i, one in enumerate(found.told["layouts"], 1):
         text += ["", *_lines(layout(i, one))]
+    if limits := found.told["not_tried"]:
+        text += ["", *_lines([("not tried", "training refuses " + "; ".join(limits))])]
     text += ["", f"{'days':>11}{'P10':>12}{'P50':>12}{'P90':>12}"]
     text += [
         f"{name:>11}" + "".join(f"{d:>12.3g}" for d in days) for name, *days in quantiles(found)

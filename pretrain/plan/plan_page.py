@@ -1,7 +1,7 @@
 """The page of `pretrain plan --page`: three pictures of an answer, and what the terminal prints."""
 
 from pretrain.model import count as flops
-from pretrain.plan import answer_text, frontier, memory, search
+from pretrain.plan import answer_text, divisions, frontier, memory, search
 from pretrain.plan.answer import Answer
 from pretrain.plan.facts import GIB
 from pretrain.report import plan as pictures
@@ -62,7 +62,8 @@ def _layouts(found: Answer) -> list[Child]:
     note = (
         f"Of {count(tried['candidates'])} layouts {count(tried['fitting'])} fit. Of each division "
         "of the devices the fastest variant that fits is drawn, or the smallest; the fastest "
-        f"{search.MOST_DRAWN} that fit, and as many that do not, at most."
+        f"{search.MOST_DRAWN} that fit, and as many that do not, at most"
+        f"{divisions.said(found.task)}."
     )
     several = len(others) > 1  # one device has but one
     told = found.told["layouts"]

@@ -2,15 +2,13 @@
 
     candidates   tensor within a domain x pipeline x virtual x context x expert x shard
                  x rows of a micro-batch x recompute; data ranks take what is left
-    dropped      what the recipe's own checks refuse (parallel/layout.py, pipeline.misfit), and
-                 what does not fit in memory (memory.py)
+    dropped      what training would refuse (divisions.py), and what does not fit in memory
+                 (memory.py)
     ranked       by seconds of a step (steptime.py); of equal divisions the fastest variant stands
 
 Everything is an array over candidates: 16,384 boards take about a second.
 """
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,27 +16,14 @@ import numpy as np
 
 from pretrain.errors import UsageError
 from pretrain.parallel.layout import Layout
-from pretrain.plan import memory, steptime
-from pretrain.plan.facts import GIB, Board
+from pretrain.plan import divisions, memory, steptime
+from pretrain.plan.divisions import Task as Task
+from pretrain.plan.facts import GIB
 from pretrain.plan.memory import OURS, Habits
-from pretrain.plan.network import Network
 from pretrain.plan.steptime import Layouts, Multipliers
 
 RECOMPUTE = ("none", "selective", "full")
 MOST_DRAWN = 120  # layouts of a picture, of those that fit and of those that do not
-_MOST_MICRO_ROWS = 32
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be laid out."""
-
-    network: Network
-    board: Board
-    count: int
-    length: int
-    batch_rows: int
-    precision: str = "bf16"
 
 
 @dataclass(frozen=True)
@@ -150,9 +135,9 @@ def candidates(task: Task) -> Layouts:
         raise UsageError(
             f"{task.count} boards and {task.batch_rows} rows a step: must be 1 or more"
         )
-    rows = list(_divisions(task))
+    rows = list(divisions.of(task))
     if not rows:
-        raise UsageError(_nothing_divides(task))
+        raise UsageError(divisions.none(task))
     columns = np.array(rows, dtype=np.int64).T
     t, p, v, c, e, data, shard, micro, again = columns
     return Layouts(
@@ -161,67 +146,6 @@ def candidates(task: Task) -> Layouts:
         products_again=(again == 2) * 1.0, kernels_again=(again > 0) * 1.0,
         regather=(p == 1) * 1,
     )  # fmt: skip
-
-
-def _divisions(task: Task) -> Iterator[tuple[int, ...]]:
-    n, network = task.count, task.network
-    experts = max((x.experts for x, _ in network.layers), default=0)
-    domain = task.board.boards if task.board.outside_gb else n
-    for t, p in itertools.product(_divisors(min(n, domain), n), _divisors(network.depth, n)):
-        if n % (t * p) or not _heads_divide(network, t):
-            continue
-        for c in _divisors(n // (t * p), n // (t * p)):
-            if not _tokens_divide(task, t, c) or c > max(1, task.length // 2048):
-                continue
-            data = n // (t * p * c)
-            if task.batch_rows % data:
-                continue
-            own = task.batch_rows // data
-            for v, micro in itertools.product(_virtual(network.depth, p), _divisors(own, own)):
-                if micro <= _MOST_MICRO_ROWS and _schedule_fits(p, v, own // micro):
-                    for shard in _shards(data, t * c, task.board.boards):
-                        for e in _experts(experts, shard):
-                            for again in range(3):
-                                yield t, p, v, c, e, data, shard, micro, again
-
-
-def _heads_divide(network: Network, t: int) -> bool:
-    shape = network.shape
-    if shape is not None:
-        wrong = Layout(tensor=t).misfit(shape)
-        return wrong is None
-    return all(x.heads % t == 0 and x.hidden % t == 0 for x, _ in network.layers)
-
-
-def _tokens_divide(task: Task, t: int, c: int) -> bool:
-    shape = task.network.shape
-    if c > 1 and shape is not None and Layout(context=c).misfit(shape) is not None:
-        return False
-    return task.length % (2 * c if c > 1 else 1) == 0 and task.length // c % t == 0
-
-
-def _virtual(depth: int, p: int) -> list[int]:
-    return [1] if p == 1 else [v for v in range(1, 17) if p * v <= depth]
-
-
-def _schedule_fits(p: int, v: int, n_micro: int) -> bool:
-    if p == 1:
-        return True
-    return n_micro >= p if v == 1 else n_micro >= p and n_micro % p == 0
-
-
-def _shards(data: int, inner: int, boards: int) -> list[int]:
-    """None, all, one domain's, and two steps between."""
-    wanted = {1, data, max(1, boards // inner), min(data, 64), min(data, 512)}
-    return sorted(s for s in wanted if data % s == 0)
-
-
-def _experts(experts: int, shard: int) -> list[int]:
-    return [e for e in _divisors(shard, shard) if experts % e == 0] if experts else [1]
-
-
-def _divisors(most: int, n: int) -> list[int]:
-    return [d for d in range(1, min(most, n) + 1) if n % d == 0]
 
 
 def _take(at: Layouts, which: Any) -> Layouts:
@@ -271,18 +195,6 @@ def check_product(count: int, **sizes: int) -> None:
         raise UsageError(f"{told} = {product:,} boards; must be {count:,}")
 
 
-def _nothing_divides(task: Task) -> str:
-    n, rows = task.count, task.batch_rows
-    fitting = [d for d in range(1, min(n, rows) + 1) if rows % d == 0 and n % d == 0]
-    shape = task.network.shape
-    heads = f"{shape.heads} heads over {shape.kv_heads} kv_heads, " if shape else ""
-    return (
-        f"no layout divides {n:,} boards: {rows:,} rows a step, {heads}{task.network.depth} "
-        f"layers. Data ranks could be {fitting[-1]:,} at most; a batch of a multiple of {n:,} x "
-        f"{task.length} tokens, or {2 ** (n.bit_length() - 1):,} boards, would divide"
-    )
-
-
 def _no_room(task: Task, at: Layouts, parts: dict[str, Any]) -> str:
     total = np.broadcast_to(sum(parts.values()), np.shape(at.data))
     i = int(np.argmin(total))
@@ -297,5 +209,5 @@ def _no_room(task: Task, at: Layouts, parts: dict[str, Any]) -> str:
         f"{task.board.name}: the least of {total.size:,} needs {need:.1f} GiB a board, {have:.1f} "
         f"may be used ({told}). Weights, gradients and moments alone take {state:,.0f} GiB: "
         f"{int(np.ceil(state / (0.6 * have))):,} boards or more, boards with more memory, shorter "
-        "rows or a smaller network would make it possible"
+        "rows or a smaller network would make it possible" + divisions.said(task)
     )

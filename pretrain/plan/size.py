@@ -25,12 +25,14 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Run:
-    """A network, its tokens and its batch."""
+    """A network, its tokens and its batch. stretches, is_exact: as a layout's Task."""
 
     shape: Shape
     tokens: float
     batch_rows: int
     length: int
+    stretches: tuple[tuple[int, int], ...] = ()
+    is_exact: bool = False
 
 
 def run_of(question: Question, board: Board, by: Multipliers) -> Run:
@@ -41,8 +43,12 @@ def run_of(question: Question, board: Board, by: Multipliers) -> Run:
         loaded = recipe.load(question.recipe, question.override)
         length = loaded.mix.sequence_length
         shape = loaded.model.shape(loaded.tokenize.vocab_size)
-        tokens = loaded.train.n_samples(length) * length
-        return Run(shape, tokens, loaded.train.batch_tokens // length, length)
+        train = loaded.train
+        rows = train.batch_tokens // length
+        batches = {(s.windows * (length // s.length), s.length) for s in train.stretches(length)}
+        others = tuple(sorted(batches - {(rows, length)}))
+        tokens = train.n_samples(length) * length
+        return Run(shape, tokens, rows, length, others, train.sums == "exact")
     if question.parameters is not None and question.tokens is not None:
         _enough(question, question.tokens)
         return _sized(question, question.parameters, question.tokens)
@@ -137,4 +143,7 @@ def _final_hours(question: Question, board: Board, extra: float) -> float:
 
 def task_of(question: Question, board: Board, run: Run) -> Task:
     net = network.of(run.shape)
-    return Task(net, board, question.count, run.length, run.batch_rows, question.precision)
+    return Task(
+        net, board, question.count, run.length, run.batch_rows, question.precision, run.stretches,
+        run.is_exact,
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from pretrain.model.settings import Shape
 
 LLAMA_LIKE = ("llama", "mistral", "qwen3", "mixtral", "qwen3_moe", "dots1")
 KINDS = (*LLAMA_LIKE, "gpt2", "bert", "modernbert", "t5", "marian")
+GGUF_KINDS = ("llama", "qwen3", "gpt2")  # of which GGUF files are written
 
 # kind -> key -> (what transformers takes where it is absent, what it must be).
 _DENSE = {

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.errors import DataError
+from pretrain.errors import DataError, RecipeError, recipe_error
 from pretrain.model import hf_decoders, hf_encoders, hf_pairs, mapping
-from pretrain.model.families import KINDS
+from pretrain.model.families import GGUF_KINDS, KINDS
 from pretrain.model.families import shape_of as shape_of
 from pretrain.model.settings import Shape
 
@@ -43,6 +43,17 @@ def kind_of(shape: Shape) -> str:
             f"{', '.join(KINDS)} without further options (recipe table model)"
         )
     return kind
+
+
+def check(shape: Shape, gguf: bool = False) -> None:
+    """Raises RecipeError where what training makes of this shape could not be published."""
+    try:
+        kind = kind_of(shape)
+    except DataError as error:
+        raise RecipeError(str(error).replace("publish:", "model:", 1)) from None
+    if gguf and kind not in GGUF_KINDS:
+        must = f"empty; GGUF files are written of {', '.join(GGUF_KINDS)}"
+        raise recipe_error("publish.gguf", f"gguf is wanted of a {kind!r}", must)
 
 
 def auto_class(shape: Shape) -> str:

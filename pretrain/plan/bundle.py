@@ -20,7 +20,7 @@ from pretrain import recipe, store
 from pretrain.errors import UsageError
 from pretrain.launch import options
 from pretrain.launch.render import render
-from pretrain.model import count
+from pretrain.model import count, hf
 from pretrain.model.sizes import SIZES
 from pretrain.plan import rates
 from pretrain.plan.answer import Answer
@@ -32,7 +32,11 @@ _BEYOND = 1.1  # slack of what a host's memory must hold
 
 
 def write(found: Answer, folder: Path) -> None:
-    """Into a new or old folder. UsageError where training has no such products."""
+    """Into a new or old folder.
+
+    Raises: UsageError where training has no such products, RecipeError where the network could not
+    be published.
+    """
     if found.question.precision == "fp4":
         raise UsageError(
             "plan: --precision fp4 with --write; must be bf16 or fp8: training has no others"
@@ -40,6 +44,7 @@ def write(found: Answer, folder: Path) -> None:
     path = folder / "recipe.toml"
     text = recipe_text(found)
     loaded = recipe.of_table(tomllib.loads(text))
+    hf.check(found.run.shape, bool(loaded.publish.gguf))
     ranks = ranks_of_host(found)
     hosts = found.question.count // ranks
     minutes = math.ceil(60 * found.told["time"]["billed_hours"][2])

@@ -21,7 +21,7 @@ import torch
 from pretrain import store
 from pretrain.events import duration
 from pretrain.flow import Stage
-from pretrain.model import count
+from pretrain.model import count, hf
 from pretrain.model.settings import Shape
 from pretrain.model.transformer import Transformer
 from pretrain.plan import frontier, machine
@@ -47,10 +47,14 @@ def run(stage: Stage) -> dict[str, Any]:
 
 
 def forecast(recipe: Recipe) -> dict[str, Any]:
-    """What training this recipe takes on this machine."""
+    """What training this recipe takes on this machine.
+
+    Raises: RecipeError where its network could not be published: said before days of training.
+    """
     train = recipe.train
     length = recipe.mix.sequence_length
     shape = recipe.model.shape(recipe.tokenize.vocab_size)
+    hf.check(shape, bool(recipe.publish.gguf))
     device = device_of()
     if device.type == "cpu":
         torch.set_num_threads(train.threads or os.cpu_count() or 1)

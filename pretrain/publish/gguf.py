@@ -27,7 +27,6 @@ from pretrain.tokenize.bpe import PATTERNS
 from pretrain.tokenize.encode import Encoder
 from pretrain.train.load import from_tensors
 
-KINDS = ("llama", "qwen3", "gpt2")
 BLOCK = 32  # numbers of q8_0 that share a scale
 _PRE = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2"}
 _NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5  # kinds of token
@@ -126,8 +125,9 @@ def _package() -> Any:
 
 def _family(shape: Shape) -> str:
     kind = hf.kind_of(shape)
-    if kind not in KINDS:
-        raise DataError(f"gguf: the model is a {kind!r}; must be one of {', '.join(KINDS)}")
+    if kind not in families.GGUF_KINDS:
+        must = ", ".join(families.GGUF_KINDS)
+        raise DataError(f"gguf: the model is a {kind!r}; must be one of {must}")
     return kind
 
 

@@ -87,6 +87,14 @@ def test_what_training_cannot_multiply_is_refused_before_anything_is_written(tmp
     assert not (tmp_path / "plan").exists()
 
 
+def test_what_cannot_be_published_is_refused_before_anything_is_written(tmp_path, capsys):
+    words = [str(LLAMA), "model.qk_norm=true", "model.window=256", "--hardware", "H100"]
+    folder = tmp_path / "plan"
+    assert cli.command(["plan", *words, "--count", "64", "--write", str(folder)]) == 78
+    assert "no class of transformers" in capsys.readouterr().err
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("hardware", "n", "ranks"),
     [("H100", 64, 8), ("H100", 12, 6), ("H100", 4, 4), ("GB200", 72, 4), ("GB200", 2, 2)],

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from pretrain import flow, store
+from pretrain.errors import RecipeError
 from pretrain.model import count
 from pretrain.model.init import build
+from pretrain.model.settings import Settings as Model
 from pretrain.model.sizes import SIZES
 from pretrain.plan import run as plan
 from pretrain.train import optimizers
+from pretrain.train.settings import Objective
 
 from ..conftest import run_stages, tiny_recipe
 
@@ -54,6 +57,38 @@ def test_the_forecast_of_the_tiny_recipe_adds_up(recipe):
     state = optimizers.build(dict(real.named_parameters()), recipe.train).state
     assert forecast["bytes_by_part"]["weights"] == sum(p.nbytes for p in real.parameters())
     assert forecast["bytes_by_part"]["optimizer"] == sum(t.nbytes for t in state.values())
+
+
+EXPERTS = {"experts": 4, "expert_hidden": 64}
+
+
+@pytest.mark.parametrize(
+    ("size", "change"),
+    [
+        ("13m", {"qk_norm": True, "window": 256}),
+        ("13m", EXPERTS | {"shared_hidden": 64}),
+        ("gpt2-124m", {"tied": False}),
+    ],
+)
+def test_a_network_that_cannot_be_published_is_refused_before_it_is_trained(
+    recipe, rates, tmp_path, size, change
+):
+    wrong = replace(recipe, model=Model(size, **change))
+    with pytest.raises(RecipeError, match=r"model: no class of transformers.*recipe table model"):
+        plan.forecast(wrong)
+    with pytest.raises(RecipeError):
+        run_stages(wrong, tmp_path / "run", "plan", "collect")
+    assert not (tmp_path / "run" / "collect").exists()
+    most = dict(list(change.items())[:-1])
+    plan.forecast(replace(recipe, model=Model(size, **most)))
+
+
+def test_a_gguf_file_of_a_network_that_has_none_is_refused_before_training(recipe, rates):
+    wanted = replace(recipe, publish=replace(recipe.publish, gguf=("f16",)))
+    plan.forecast(wanted)
+    with pytest.raises(RecipeError, match=r"wanted of a 'bert'; must be empty.*publish\.gguf"):
+        plan.forecast(replace(wanted, model=Model("bert-base"), train=replace(
+            wanted.train, objective=Objective("masked"))))  # fmt: skip
 
 
 def test_the_stage_writes_what_it_says(recipe, tmp_path, rates):

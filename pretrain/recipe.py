@@ -15,7 +15,7 @@ names the key and the nearest known one, before any work starts. Overrides from 
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,34 +119,6 @@ def of_table(table: dict[str, Any]) -> Recipe:
     table = dict(table) | {k: dict(v) for k, v in table.items() if isinstance(v, dict)}
     _fill_start(table)
     return settings.parse(Recipe, table)
-
-
-def text_of(table: Mapping[str, Any], where: str = "") -> str:
-    """TOML that reads as this table; where: its name, of one within another."""
-    own = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
-    lines = [f"{_key(k)} = {_toml(v)}\n" for k, v in own.items()]
-    if where and (own or not table):
-        lines.insert(0, f"\n[{where}]\n")
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            lines.append(text_of(value, f"{where}.{_key(key)}" if where else _key(key)))
-    return "".join(lines)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, str):  # JSON's escapes are TOML's, but for one
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_key(k)} = {_toml(v)}' for k, v in value.items())}}}"
-    return str(value)
 
 
 def _fill_start(table: dict[str, Any]) -> None:

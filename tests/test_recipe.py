@@ -5,8 +5,7 @@ import tomllib
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import tomli_w
 
 from pretrain import recipe, settings
 from pretrain.errors import RecipeError, UsageError
@@ -23,22 +22,10 @@ def test_recipes_of_the_house_are_valid(path):
     assert recipe.from_resolved(json.loads(json.dumps(settings.resolved(loaded)))) == loaded
 
 
-TABLES = st.recursive(
-    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(),
-    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(), one, max_size=3),
-    max_leaves=20,
-)
-
-
-@given(st.dictionaries(st.text(), TABLES, max_size=4))
-def test_what_is_written_of_a_table_reads_as_that_table(table):
-    assert tomllib.loads(recipe.text_of(table)) == table
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
 def test_a_recipe_is_written_with_its_changes_and_its_order(path):
     table = recipe.table_of(path, ["train.lr=1e-05", "train.prompts=['a\\x7f', \"b'\"]"])
-    again = tomllib.loads(recipe.text_of(table))
+    again = tomllib.loads(tomli_w.dumps(table))
     assert json.dumps(again["collect"]) == json.dumps(table["collect"])  # in their order
     assert recipe.of_table(again) == recipe.of_table(table)
     assert again["train"]["lr"] == 1e-5

@@ -16,6 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from pretrain import recipe, store
 from pretrain.errors import UsageError
 from pretrain.launch import options
@@ -128,7 +130,7 @@ def recipe_text(found: Answer) -> str:
     }
     if asked.recipe is None:
         head += ".\n# Write where your own text is: collect.sources.text.path"
-    return f"# Written by `pretrain plan`: {head}.\n{recipe.text_of(table)}"
+    return f"# Written by `pretrain plan`: {head}.\n{tomli_w.dumps(table)}"
 
 
 def _made(found: Answer) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Each step's costs on the board and its seconds move the multipliers (calibrate.p
 board as facts.py reads it with what is believed after; the page that was printed stands on top.
 """
 
-import json
 import math
 import os
 import platform
@@ -20,6 +19,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
 
 from pretrain import flow, store
@@ -231,16 +231,5 @@ def write(path: Path, record: dict[str, Any], page: str) -> None:
 def toml_of(board: Board) -> str:
     """A board as facts.py reads it."""
     told = asdict(board)
-    given = [f for f in fields(Board) if f.default is MISSING or told[f.name] != f.default]
-    kept = [f.name for f in given if f.name not in ("name", "multipliers")]
-    name = json.dumps(board.name, ensure_ascii=False)
-    lines = [f"[{name}]", *(f"{key} = {_value(told[key])}" for key in kept)]
-    if board.multipliers:
-        rows = [f"{key} = {_value(value)}" for key, value in board.multipliers.items()]
-        lines += ["", f"[{name}.multipliers]", *rows]
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: Any) -> str:
-    """As TOML; its strings and lists are JSON's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    given = [f.name for f in fields(Board) if f.default is MISSING or told[f.name] != f.default]
+    return tomli_w.dumps({board.name: {key: told[key] for key in given if key != "name"}})

@@ -1,8 +1,8 @@
 """A ladder of small models below a large one: what to train first, and what it says of the large.
 
-    rungs      the recipe's own network, narrower and down to four layers shallower in proportion, at
-               its own tokens per parameter, with its batches and learning rates; compute in equal
-               steps of its log
+    rungs      the recipe's own network, narrower and, down to four layers, shallower in proportion,
+               at its own tokens per parameter, with its batches and learning rates; compute in
+               equal steps of its log
     loss       L(C) = E + A / C^α through the rungs, asked at the large run's C
     seconds    the plan's forecast for the large run, times what the rungs took over theirs
 

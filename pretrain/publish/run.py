@@ -30,29 +30,31 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
 def run(stage: Stage) -> dict[str, Any]:
     model, encoder = load_run(stage.run_folder, weights=stage.settings.weights)
     length = stage.recipe.mix.sequence_length
-    written = []
-
-    def output(name: str) -> Path:
-        written.append(name)
-        return stage.output(f"model/{name}")
 
     def write(of: Transformer, to: Callable[[str], Path]) -> int:
         return folder.write(of, encoder, length, stage.recipe.name, stage.settings, to)
 
-    n_parameters = write(model, output)
-    told = summary.summary(stage.outputs_of("curate", "kept/*.parquet"), stage)
-    store.write_json(output("data_summary.json"), told)
-    found = memorisation.probe(stage.run_folder, stage.recipe, model, encoder)
-    store.write_json(output("memorisation.json"), found)
-    for kind in stage.settings.gguf:
-        gguf.write(model, encoder, length, stage.recipe.name, kind, output(f"model-{kind}.gguf"))
-    target = stage.folder / "model"
-    verified = verify.compare(target, model, encoder, stage.settings.dtype)
+    # An older folder is served until the new one is complete and verified; none of its files stays.
+    with store.atomic_folder(stage.folder / "model") as new:
+        output = partial(_in_folder, stage, "model", new)
+        n_parameters = write(model, output)
+        told = summary.summary(stage.outputs_of("curate", "kept/*.parquet"), stage)
+        store.write_json(output("data_summary.json"), told)
+        found = memorisation.probe(stage.run_folder, stage.recipe, model, encoder)
+        store.write_json(output("memorisation.json"), found)
+        for kind in stage.settings.gguf:
+            path = output(f"model-{kind}.gguf")
+            gguf.write(model, encoder, length, stage.recipe.name, kind, path)
+        verified = verify.compare(new, model, encoder, stage.settings.dtype)
+        text = card.model_card(stage.run_folder, stage.recipe, model.shape, told, verified, found)
+        store.write_bytes(new / "README.md", text.encode())
+        folder.write_sums(new)
+        n_files = len(list(new.iterdir()))
     store.write_json(stage.output("verify.json"), verified)
-    n_revisions = _revisions(stage, model, encoder, write) if stage.settings.revisions else 0
-    text = card.model_card(stage.run_folder, stage.recipe, model.shape, told, verified, found)
-    store.write_bytes(target / "README.md", text.encode())
-    folder.write_sums(target)
+    revisions = _revisions(stage, model, encoder, write) if stage.settings.revisions else set()
+    for path in (stage.folder / "revisions").glob("*"):
+        if path.name not in revisions:  # of an earlier publishing
+            store.remove(path)
     if verified["transformers"]:
         stage.say(
             f"loads as {verified['class']} in transformers {verified['transformers']}; largest "
@@ -60,11 +62,13 @@ def run(stage: Stage) -> dict[str, Any]:
         )
     else:
         stage.say("not verified: transformers is not installed (pip install 'pretrain[hf]')")
-    return {"files": len(written) + 2, "parameters": n_parameters, "revisions": n_revisions}
+    return {"files": n_files, "parameters": n_parameters, "revisions": len(revisions)}
 
 
-def _in_revision(stage: Stage, revision: str, name: str) -> Path:
-    return stage.output(f"revisions/{revision}/{name}")
+def _in_folder(stage: Stage, folder: str, new: Path, name: str) -> Path:
+    """Where an output of a folder is written: into the new one that will take its place."""
+    stage.output(f"{folder}/{name}")
+    return new / name
 
 
 def _revisions(
@@ -72,18 +76,24 @@ def _revisions(
     model: Transformer,
     encoder: Encoder,
     write: Callable[[Transformer, Callable[[str], Path]], int],
-) -> int:
-    """Every checkpoint that training kept, each a folder named as its branch would be."""
+) -> set[str]:
+    """Every checkpoint that training kept, each a folder named as its branch would be.
+
+    Returns the names.
+    """
+    names = set()
     data = open_data(stage.run_folder, stage.recipe.train)
-    checkpoints = sorted((stage.parent("train") / "checkpoints").glob("step-*"))
-    for path in checkpoints:
+    for path in sorted((stage.parent("train") / "checkpoints").glob("step-*")):
         if problem := checkpoint.damage(path):
             stage.say(f"{path.name} is damaged ({problem}) and not published")
             continue
         step = checkpoint.step_of(path)
         name = folder.revision(step, data.tokens_before(step))
         tensors = checkpoint.load_part(path, "model")
-        write(from_tensors(model.shape, tensors, "cpu"), partial(_in_revision, stage, name))
-        folder.write_sums(stage.folder / "revisions" / name)
-        stage.output(f"revisions/{name}/SHA256SUMS")
-    return len(checkpoints)
+        with store.atomic_folder(stage.folder / "revisions" / name) as new:
+            output = partial(_in_folder, stage, f"revisions/{name}", new)
+            write(from_tensors(model.shape, tensors, "cpu"), output)
+            folder.write_sums(new)
+            output("SHA256SUMS")
+        names.add(name)
+    return names

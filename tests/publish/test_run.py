@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pretrain import shards, store
+from pretrain.errors import DataError
+from pretrain.publish import verify
 from pretrain.train.load import load_run
 
 from ..conftest import run_stages, tiny_recipe
@@ -89,8 +92,6 @@ def test_the_data_summary_adds_up(tiny_run):
 
 
 def test_bf16_is_published_rounded_and_verified(tiny_run, tmp_path):
-    from safetensors.torch import load_file
-
     run_folder = tmp_path / "runs" / "tiny"
     shutil.copytree(tiny_run, run_folder)
     loaded = tiny_recipe(tmp_path / "corpus", "publish.dtype=bfloat16")
@@ -120,3 +121,63 @@ def test_other_families_are_trained_and_published(tiny_run, tmp_path, size, chan
     verified = store.read_json(run_folder / "publish" / "verify.json")
     assert verified["class"] == {"gpt2-124m": "GPT2LMHeadModel"}.get(size, "MistralForCausalLM")
     assert verified["largest_logit_difference"] < 1e-4
+
+
+def listed(folder):
+    """Names in SHA256SUMS, each with the sum that its file has."""
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        yield name
+
+
+def test_nothing_of_an_earlier_publishing_stays(tiny_run, tmp_path):
+    """Neither a file by another command, nor weights in one file once they lie in shards."""
+    run_folder = tmp_path / "run"
+    shutil.copytree(tiny_run, run_folder)
+    corpus = tiny_run.parents[1] / "corpus"
+    model = run_folder / "publish" / "model"
+    (model / "model-f16.gguf").write_bytes(b"of another command")
+    wrong = {n: torch.zeros_like(t) for n, t in load_file(model / "model.safetensors").items()}
+    save_file(wrong, model / "model.safetensors", {"format": "pt"})
+    run_stages(tiny_recipe(corpus, "publish.shard_bytes=200000"), run_folder, "publish")
+    names = {path.name for path in model.iterdir()}
+    weights = {name for name in names if name.startswith("model")}
+    assert names - weights == FILES - {"model.safetensors"}
+    assert len(weights) > 2
+    assert set(listed(model)) == names - {"SHA256SUMS"}
+    assert all(check.state != "fault" for check in verify.checks(model))
+
+
+def test_the_published_folder_stays_until_the_next_one_is_verified(tiny_run, tmp_path, monkeypatch):
+    run_folder = tmp_path / "run"
+    shutil.copytree(tiny_run, run_folder)
+    changed = tiny_recipe(tiny_run.parents[1] / "corpus", "publish.dtype=bfloat16")
+
+    def fails(*given):
+        raise DataError("publish: no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "compare", fails)
+        with pytest.raises(DataError):
+            run_stages(changed, run_folder, "publish")
+    before, now = (run / "publish" / "model" for run in (tiny_run, run_folder))
+    assert {p.name: p.read_bytes() for p in now.iterdir()} == {
+        p.name: p.read_bytes() for p in before.iterdir()
+    }
+    run_stages(changed, run_folder, "publish")
+    assert store.read_json(now / "config.json")["dtype"] == "bfloat16"
+
+
+def test_revisions_that_are_wanted_no_more_go(tiny_run, tmp_path):
+    run_folder = tmp_path / "run"
+    shutil.copytree(tiny_run, run_folder)
+    corpus = tiny_run.parents[1] / "corpus"
+    run_stages(tiny_recipe(corpus, "publish.revisions=true"), run_folder, "publish")
+    kept = sorted((run_folder / "train" / "checkpoints").iterdir())
+    revisions = sorted((run_folder / "publish" / "revisions").iterdir())
+    assert len(revisions) == len(kept) > 1
+    for folder in revisions:
+        assert set(listed(folder)) == {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
+    run_stages(tiny_recipe(corpus), run_folder, "publish")
+    assert not (run_folder / "publish" / "revisions").exists()

@@ -22,7 +22,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from pretrain import flow, store
+from pretrain import store
 from pretrain.errors import DataError, RankError, UsageError
 from pretrain.model import count
 from pretrain.plan import calibrate, here, links, machine, network, search, steptime, trial
@@ -32,6 +32,7 @@ from pretrain.plan.settings import Settings as Plan
 from pretrain.plan.steptime import Costs, Multipliers
 from pretrain.ranks.world import device_of
 from pretrain.recipe import Recipe
+from pretrain.train.load import trained_recipe
 from pretrain.train.precision import product_dtype
 
 HEAD = "# Written by `pretrain plan calibrate`"
@@ -137,7 +138,7 @@ def step_of_run(run_folder: Path, board: Board, n_boards: int | None) -> Step:
 
     n_boards: told, or as many as the run's own record says. DataError without steps.
     """
-    recipe = flow.recorded_recipe(run_folder)
+    recipe = trained_recipe(run_folder)
     last = recipe.train.stretches(recipe.mix.sequence_length)[-1]
     lines = store.read_lines(run_folder / "train" / "speed.jsonl")
     # The first steps compile and allocate.

@@ -1,21 +1,25 @@
 """A model and its encoder from a folder, for everything that comes after training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from pretrain import flow, store
+from pretrain import flow, settings, store
 from pretrain.errors import DataError
 from pretrain.model import released
+from pretrain.model.settings import Settings as Model
 from pretrain.model.settings import Shape
 from pretrain.model.transformer import Transformer
+from pretrain.recipe import Recipe
 from pretrain.tokenize.encode import Encoder
 from pretrain.train import average, checkpoint
+from pretrain.train.settings import Settings as Train
 
-Model = tuple[Transformer, Encoder]
+Loaded = tuple[Transformer, Encoder]
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> Model:
+def load(folder: Path, device: torch.device | str = "cpu") -> Loaded:
     """Model and encoder of a run, of a checkpoint inside one, or of a released folder; fp32."""
     if (folder / "config.json").is_file():
         return load_published(folder, device)
@@ -48,7 +52,7 @@ def window_of(folder: Path) -> int:
     return window
 
 
-def load_run(run_folder: Path, device: torch.device | str = "cpu", weights: str = "last") -> Model:
+def load_run(run_folder: Path, device: torch.device | str = "cpu", weights: str = "last") -> Loaded:
     """The model of the run's last checkpoint, verified, in fp32; weights: 'last' or 'average'."""
     result = store.read_json_or_none(run_folder / "train" / "result.json")
     if result is None:
@@ -58,7 +62,7 @@ def load_run(run_folder: Path, device: torch.device | str = "cpu", weights: str 
     return _load(run_folder, run_folder / "train" / result["checkpoint"], device, weights)
 
 
-def _load(run_folder: Path, folder: Path, device: torch.device | str, weights: str) -> Model:
+def _load(run_folder: Path, folder: Path, device: torch.device | str, weights: str) -> Loaded:
     problem = checkpoint.damage(folder)
     if problem:
         raise DataError(f"train: {folder} is damaged ({problem}); remove it and train again")
@@ -76,15 +80,36 @@ def _load(run_folder: Path, folder: Path, device: torch.device | str, weights: s
 
 def of_run(
     run_folder: Path, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu"
-) -> Model:
-    """A run's model with given weights, and its encoder."""
+) -> Loaded:
+    """A run's model with given weights, as it was trained, and its encoder."""
     engine = store.read_json(run_folder / "tokenize" / "manifest.json")["counts"]["engine"]
     encoder = Encoder(run_folder / "tokenize" / "tokenizer.json", engine)
-    shape = flow.recorded_recipe(run_folder).model.shape(encoder.vocab_size)
+    shape = trained_recipe(run_folder).model.shape(encoder.vocab_size)
     return from_tensors(shape, tensors, device), encoder
 
 
-def load_published(folder: Path, device: torch.device | str = "cpu") -> Model:
+def trained_recipe(run_folder: Path) -> Recipe:
+    """The run's recipe, with what its training went by: model, train and seed.
+
+    recipe.json is that of the last command on the run, which may have asked about another model
+    (`pretrain plan`) or have been stopped before it came to training. Where none has begun, it
+    says all.
+    """
+    recipe = flow.recorded_recipe(run_folder)
+    started = store.read_json_or_none(run_folder / "train" / "started.json")
+    if started is None:
+        return recipe
+    then = started["basis"]["settings"]
+    train = settings.again(Train, then["train"], "train")
+    return replace(
+        recipe,
+        model=settings.again(Model, then["model"], "model"),
+        train=replace(train, layout=recipe.train.layout),  # which may change at any checkpoint
+        seed=then["seed"],
+    )
+
+
+def load_published(folder: Path, device: torch.device | str = "cpu") -> Loaded:
     """The model, fp32, and the encoder of a released folder, checked; nothing in it is executed.
 
     Raises: DataError as model/released.py says, or where tokenizer.json does not fit.

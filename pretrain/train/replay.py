@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pretrain import flow, store
+from pretrain import store
 from pretrain.errors import DataError
 from pretrain.events import Log
 from pretrain.parallel.layout import Layout
 from pretrain.ranks.world import World
-from pretrain.train import changes, checkpoint, loop
+from pretrain.train import changes, checkpoint, load, loop
 
 COMPARED = ("loss", "grad_norm", "samples")
 _NEVER = 1 << 62
@@ -30,7 +30,7 @@ def replay(run_folder: Path, step: int, log: Log) -> list[tuple[str, str, str]]:
 
     Raises DataError where the run has no record of the step.
     """
-    recipe = flow.recorded_recipe(run_folder)
+    recipe = load.trained_recipe(run_folder)
     recorded = _line(run_folder, step)
     if recorded is None:
         raise DataError(

@@ -5,10 +5,11 @@ import shutil
 import pytest
 import torch
 
-from pretrain import store
+from pretrain import cli, flow, store
 from pretrain.errors import DataError
 from pretrain.train import checkpoint
-from pretrain.train.load import load, load_run, window_of
+from pretrain.train.load import load, load_run, trained_recipe, window_of
+from tests.conftest import tiny_recipe
 
 
 def test_the_last_weights(tiny_run):
@@ -65,3 +66,20 @@ def test_a_run_its_checkpoint_and_its_released_folder_are_one_model(tiny_run):
             assert torch.equal(model(tokens), ours(tokens))
         assert encoder.vocab_size == ours.shape.vocab_size
         assert window_of(place) == 32
+
+
+def test_a_question_about_another_model_changes_nothing(tiny_run, tmp_path):
+    """`pretrain plan` leaves its recipe in the run folder; heads give tensors of equal shapes."""
+    runs = tmp_path / "runs"
+    shutil.copytree(tiny_run, runs / "tiny")
+    corpus = tiny_run.parents[1] / "corpus"
+    words = ("model.heads=2", "model.kv_heads=1", "train.steps=20", "seed=9")
+    tiny_recipe(corpus)
+    asked = ["plan", str(corpus / "tiny.toml"), *words, "--runs", str(runs), "--quiet"]
+    assert cli.command(asked) == 0
+    assert flow.recorded_recipe(runs / "tiny").model.heads == 2
+    before, now = load_run(tiny_run)[0], load_run(runs / "tiny")[0]
+    assert now.shape == before.shape
+    assert trained_recipe(runs / "tiny").train == flow.recorded_recipe(tiny_run).train
+    assert trained_recipe(runs / "tiny").seed == 5
+    assert cli.command(["replay", str(runs / "tiny"), "--step", "10"]) == 0

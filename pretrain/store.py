@@ -23,6 +23,7 @@ from typing import Any
 
 import xxhash
 
+from pretrain import lines
 from pretrain.errors import DiskError, LockedError
 
 TEMPORARY = ".tmp-"
@@ -131,29 +132,26 @@ def read_json_or_none(path: Path) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in one write, so that lines of several processes never mix."""
+    """Append one line, whole or not at all, so that lines of several processes never mix."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as file:
-            file.write(_utf8(line) + b"\n")
+        lines.append(path, _utf8(line) + b"
+")
 
 
 def append_durably(path: Path, data: bytes) -> None:
-    """Append whole lines in one write and flush them to the disk."""
+    """Append whole lines and flush them to the disk."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        lines.append(path, data, durably=True)
 
 
 def read_lines(path: Path) -> list[Any]:
     """The JSON values of a .jsonl file; a last line cut by a crash is left out."""
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    whole = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in whole if line]
 
 
 def remove(path: Path) -> None:
@@ -172,13 +170,20 @@ def discard(folder: Path) -> None:
     remove(temporary)
 
 
-def move(path: Path, target: Path) -> None:
-    """Rename a file or folder durably; an older one at the target is replaced."""
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove(target)
-        path.replace(target)
-        _flush(target.parent)
+def set_aside(path: Path, target: Path) -> Path:
+    """Rename a file or folder durably to the target, or target-2, -3, … where something lies there.
+
+    Returns the new name.
+    """
+    free, n = target, 1
+    while free.exists():
+        n += 1
+        free = target.with_name(f"{target.stem}-{n}{target.suffix}")
+    with disk_errors(free):
+        free.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(free)
+        _flush(free.parent)
+    return free
 
 
 def link_folder(source: Path, target: Path, only: Collection[str] | None = None) -> None:

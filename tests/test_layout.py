@@ -12,8 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Base modules may import each other in this order only: a later one may import earlier ones.
 BASE = [
-    "errors", "sources", "settings", "store", "document", "shards", "events", "tasks", "engines",
-    "recipe", "flow",
+    "errors", "sources", "settings", "lines", "store", "document", "shards", "events", "tasks",
+    "engines", "recipe", "flow",
 ]  # fmt: skip
 # A folder may import the base modules, itself, and the folders named here.
 MAY_IMPORT = {

@@ -123,13 +123,15 @@ def test_other_errors_pass_through(tmp_path):
         raise IsADirectoryError
 
 
-def test_move_replaces(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x").write_text("new")
-    (tmp_path / "b" / "c").mkdir(parents=True)
-    store.move(tmp_path / "a", tmp_path / "b" / "c")
-    assert (tmp_path / "b" / "c" / "x").read_text() == "new"
+def test_what_is_set_aside_takes_a_free_name(tmp_path):
+    for i, name in enumerate(["k", "k-2", "k-3"]):
+        store.write_bytes(tmp_path / "a" / "x", str(i).encode())
+        assert store.set_aside(tmp_path / "a", tmp_path / "b" / "k") == tmp_path / "b" / name
+    assert [(tmp_path / "b" / n / "x").read_text() for n in ("k", "k-2", "k-3")] == ["0", "1", "2"]
     assert not (tmp_path / "a").exists()
+    for name in ("s.jsonl", "s-2.jsonl"):
+        store.write_bytes(tmp_path / "c", b"")
+        assert store.set_aside(tmp_path / "c", tmp_path / "s.jsonl") == tmp_path / name
 
 
 def test_hash_file_equals_hash_of_its_bytes(tmp_path):

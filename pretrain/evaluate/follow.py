@@ -165,7 +165,7 @@ def _keep(run: Path, line: dict[str, Any]) -> None:
     before = lines(run)
     if before and before[-1]["training"] not in _trainings(run, line["training"]):
         aside = f"score-{before[-1]['training'][:8]}.jsonl"
-        store.move(_path(run), run / "previous" / aside)
+        store.set_aside(_path(run), run / "previous" / aside)
     store.append_durably(_path(run), json.dumps(line, sort_keys=True).encode() + b"\n")
 
 

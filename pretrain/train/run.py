@@ -44,8 +44,8 @@ def prepare(stage: Stage, manifest: dict[str, Any] | None, basis: dict[str, Any]
         )
     if started and any(_checkpoints(stage.folder)):
         aside = stage.run_folder / "previous" / f"train-{started['key'][:8]}"
+        aside = store.set_aside(stage.folder, aside)
         stage.say(f"the earlier training is kept in {aside}")
-        store.move(stage.folder, aside)
     store.remove(stage.folder)
     store.write_json(stage.folder / "started.json", {"key": stage.key, "basis": basis})
 

@@ -58,6 +58,17 @@ def test_restart_keeps_the_old_folder(prepared, monkeypatch):
     assert (kept[0] / "checkpoints" / "step-00000004").exists()
 
 
+def test_a_second_restart_keeps_both(prepared):
+    corpus, run_folder = prepared
+    recipe = tiny_recipe(corpus, "train.steps=4")
+    for n_kept in range(3):
+        assert stage(recipe, run_folder, restart=n_kept > 0)
+        assert len(list((run_folder / "previous").glob("train-*"))) == n_kept
+        (run_folder / "train" / f"of-{n_kept}").touch()
+    kept = {path.name for path in (run_folder / "previous").glob("*/of-*")}
+    assert kept == {"of-0", "of-1"}
+
+
 def test_a_finished_training_is_set_aside_when_the_recipe_changes(prepared):
     corpus, run_folder = prepared
     stage(tiny_recipe(corpus, "train.steps=8"), run_folder)

@@ -44,11 +44,15 @@ class Supervisor:
     _memory: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def run(self, words: Sequence[str], again: Sequence[str]) -> int:
-        """The exit code of the run. again: the words of every attempt but the first."""
+        """The exit code of the run. again: the words of every attempt but the first.
+
+        Raises: LockedError where another supervisor of this host has the run; it is left alone.
+        """
+        own = self.run_folder / "launch" / f"host-{self.fleet.host}"
         steps: list[int] = []  # of the faults so far
         blamed: list[int] = []  # slots, of the last attempts in a row with all ranks
         furthest, idle, left_out = outcome.last_step(self.run_folder), 0, -1
-        with self._forwarding(), memory.kept(self.run_folder) as self._memory:
+        with self._forwarding(), store.locked(own), memory.kept(own) as self._memory:
             while True:
                 slots = self._slots(left_out)
                 ended = self._attempt(len(steps), slots, again if steps else words)

@@ -8,7 +8,9 @@ import time
 import pytest
 
 from pretrain import store
-from pretrain.launch import supervise
+from pretrain.errors import LockedError
+from pretrain.launch import memory, supervise
+from pretrain.ranks.place import REPLICAS
 from pretrain.ranks.verdict import process
 from tests.launch import drill
 from tests.train import fleet
@@ -63,6 +65,35 @@ def test_nothing_outlives_an_attempt_and_the_next_one_goes_on(quick, tmp_path):
     for path in tmp_path.glob("child-*"):
         assert process(int(path.read_text()))[0] in ("", "Z")
     assert len(list(tmp_path.glob("child-*"))) == 2
+
+
+def test_a_second_supervisor_is_refused_and_touches_nothing(tmp_path, monkeypatch):
+    """Neither the first one's memory, in which its ranks keep replicas, nor the run's record."""
+    monkeypatch.delenv(REPLICAS, raising=False)
+    (tmp_path / "memory").mkdir()
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "memory")
+    run = tmp_path / "run"
+    seen = []
+
+    def second(first):
+        (kept,) = (tmp_path / "memory").iterdir()
+        (kept / "replica").touch()
+        before = (run / "events.jsonl").read_bytes()
+        other = drill.Supervisor(drill.die_at_once, drill.Fleet(1), run, first.log)
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()} "):
+            other.run(["code78"], ["code78"])
+        assert (kept / "replica").exists()
+        assert (run / "events.jsonl").read_bytes() == before
+        seen.append(kept)
+        return {0: 0}
+
+    monkeypatch.setattr(supervise.Session, "start", lambda *given: None)
+    monkeypatch.setattr(supervise.Session, "watch", lambda session: second(watched))
+    log = drill.Log(run, quiet=True)
+    watched = drill.Supervisor(drill.die_at_once, drill.Fleet(1), run, log)
+    assert watched.run([], []) == 0
+    assert len(seen) == 1
+    assert not seen[0].exists()
 
 
 @pytest.mark.slow  # tests/launch/test_run.py kills a rank of the whole command

@@ -28,6 +28,7 @@ def fresh() -> dict[str, Any]:
 
     shift: data steps passed over by rollbacks, so step n trains on data step n + shift.
     passed_over: [first, end) of the data steps that moved no weight, in order.
+    averaged_from: the first step that is in the average of the weights (average.py).
     """
     return {
         "losses": [],
@@ -37,6 +38,7 @@ def fresh() -> dict[str, Any]:
         "shift": 0,
         "passed_over": [],
         "rollbacks": [],
+        "averaged_from": None,
     }
 
 

@@ -178,9 +178,11 @@ def train(
                 norms.clip_(weights, settings.clip, norm)
                 by_group = norms.step(optimizer, watched, of_gradients, step, rate, mesh)
                 network.move_choice(sums.loads, settings.balance_rate)
-                average.update(optimizer.state, parameters, step, settings)
             else:
                 health.pass_over(sound, data_step, data_step + 1)
+            averaged_from = average.first_step(sound.get("averaged_from"), step, settings)
+            sound["averaged_from"] = averaged_from
+            average.update(optimizer.state, parameters, step, averaged_from, settings)
             if wrong:
                 log.say(
                     "train",
@@ -220,7 +222,7 @@ def train(
             if looks:
                 seen = {}
                 if held_out.rows and not back and (last or done % settings.evaluate_every == 0):
-                    averaged = optimizer.state if average.share(step, settings) else None
+                    averaged = optimizer.state if averaged_from is not None else None
                     seen = look(lambda: network.scores(held_out, held_rows), parameters, averaged)
                     held = f"held-out {seen['bits_per_byte']:.3f} bits/byte"
                 if leader and seen:

@@ -101,7 +101,7 @@ def one_step(case, step, network, parameters, optimizer, mesh, settings):
     of_gradients = norms.of_gradients(groups, mesh)
     norms.clip_(weights, settings.clip, norm)
     by_group = norms.step(optimizer, groups, of_gradients, step, 1.0, mesh)
-    average.update(optimizer.state, parameters, step, settings)
+    average.update(optimizer.state, parameters, step, 0, settings)
     loss = float(sums.by_source[0].sum() / n_targets)
     return loss, float(norm), by_group, [load.tolist() for load in sums.loads]
 

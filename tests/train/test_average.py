@@ -17,10 +17,11 @@ def path(n_steps):
 
 def averaged(weights, settings):
     parameter = torch.full((3, 5), 7.0, dtype=torch.double)
-    state = average.start({"w": parameter}, settings)
+    state, first = average.start({"w": parameter}, settings), None
     for step, weight in enumerate(weights):
         parameter.copy_(weight)
-        average.update(state, {"w": parameter}, step, settings)
+        first = average.first_step(first, step, settings)
+        average.update(state, {"w": parameter}, step, first, settings)
         assert torch.equal(parameter, weight)
     return state["average.w"]
 
@@ -40,13 +41,41 @@ def test_tail_is_the_mean_of_the_last_steps(tail, n_tail):
     settings = Settings(average="tail", tail=tail, steps=30)
     mean = torch.stack(path(30)[-n_tail:]).mean(dim=0)
     assert torch.allclose(averaged(path(30), settings), mean, rtol=0, atol=1e-12)
-    assert [average.share(step, settings) > 0 for step in range(30)].count(True) == n_tail
 
 
 def test_none_keeps_nothing():
     assert average.start({"w": torch.ones(2)}, Settings()) == {}
-    assert average.share(5, Settings()) == 0
-    average.update({}, {"w": torch.ones(2)}, 5, Settings())
+    assert average.first_step(None, 5, Settings()) is None
+    average.update({}, {"w": torch.ones(2)}, 5, None, Settings())
+
+
+def tail(steps, share=0.2):
+    return Settings(average="tail", steps=steps, tail=share)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "at", "first"),
+    [
+        (tail(100), tail(60), 50, 50),  # its begin, step 48, is past
+        (tail(100), tail(100, 0.9), 50, 50),
+        (tail(100), tail(70), 50, 56),
+        (tail(100), tail(200), 90, 160),  # what was averaged is the tail's no more
+        (tail(100), tail(104), 90, 90),  # a part of it is
+        (tail(100), tail(100, 0.5), 90, 80),
+    ],
+)
+def test_a_tail_that_is_moved_is_the_mean_of_its_own_weights_alone(before, after, at, first):
+    weights = path(after.steps)
+    parameter = torch.full((3, 5), 7.0, dtype=torch.double)
+    state, begun = average.start({"w": parameter}, before), None
+    for step, weight in enumerate(weights):
+        settings = before if step < at else after
+        parameter.copy_(weight)
+        begun = average.first_step(begun, step, settings)
+        average.update(state, {"w": parameter}, step, begun, settings)
+    assert begun == first
+    mean = torch.stack(weights[first:]).mean(dim=0)
+    assert torch.allclose(state["average.w"], mean, rtol=0, atol=1e-12)
 
 
 def test_used_lends_the_average_and_gives_the_weights_back():

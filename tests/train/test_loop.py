@@ -177,6 +177,72 @@ def test_a_step_that_is_not_finite_changes_nothing(folder, loaded, monkeypatch, 
     assert lines[2]["loss"] is None
 
 
+def weights_at(folder, step):
+    path = checkpoint.folder_of(folder / "train" / "checkpoints", step)
+    return checkpoint.load_part(path, "model")
+
+
+def averages(folder, step):
+    path = checkpoint.folder_of(folder / "train" / "checkpoints", step)
+    return average.of(checkpoint.load_part(path, "optimizer"))
+
+
+def is_mean(kept, several):
+    return all(
+        torch.allclose(tensor, torch.stack([w[name] for w in several]).mean(0), atol=1e-6)
+        for name, tensor in kept.items()
+    )
+
+
+EACH_STEP = ("train.checkpoint_every=1", "train.keep=20", "train.average=tail")
+
+
+@pytest.mark.parametrize(("changes", "bad"), [(("train.tail=0.5",), 2), (("train.tail=0.25",), 3)])
+def test_an_average_whose_first_step_is_skipped_is_the_tails_alone(
+    folder, monkeypatch, changes, bad
+):
+    """The step is not finite: the weights after it are those before it."""
+    recipe = tiny_recipe(folder.parent / "c", "train.steps=4", *EACH_STEP, *changes)
+    real, calls = passes.cross_entropy_sum, []
+
+    def poisoned(*arguments):
+        calls.append(1)
+        result = real(*arguments)
+        return result * float("nan") if (len(calls) - 1) // 2 == bad else result
+
+    monkeypatch.setattr(passes, "cross_entropy_sum", poisoned)
+    train(folder, recipe)
+    lines = [m for m in store.read_lines(folder / "train" / "metrics.jsonl") if "loss" in m]
+    assert [i for i, m in enumerate(lines) if m.get("skipped")] == [bad]
+    tail = [weights_at(folder, step) for step in range(bad + 1, 5)]
+    assert is_mean(averages(folder, 4), tail)
+
+
+def stop_at(monkeypatch, n):
+    """SIGTERM in step n, counted from 0: the run ends after it."""
+    real = loop.factor
+
+    def asks(step, settings):
+        if step == n:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(step, settings)
+
+    monkeypatch.setattr(loop, "factor", asks)
+
+
+def test_a_tail_whose_begin_is_past_when_steps_change_begins_at_once(folder, monkeypatch):
+    """Stopped after step 7 of 12, where it begins after 9; of 9 steps it had begun after 4."""
+    corpus = folder.parent / "c"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(Stopped):
+            train(folder, tiny_recipe(corpus, "train.tail=0.25", *EACH_STEP))
+    (stopped,) = sorted((folder / "train" / "checkpoints").iterdir())[-1:]
+    assert stopped.name == "step-00000007"
+    train(folder, tiny_recipe(corpus, "train.tail=0.5", "train.steps=9", *EACH_STEP))
+    assert is_mean(averages(folder, 9), [weights_at(folder, 8), weights_at(folder, 9)])
+
+
 def test_nothing_finite_for_long_is_an_error(folder, loaded, monkeypatch):
     real = passes.cross_entropy_sum
     monkeypatch.setattr(passes, "cross_entropy_sum", lambda *a: real(*a) * float("nan"))

@@ -165,6 +165,7 @@ def sample(
 ) -> None:  # fmt: skip
     """Append what a decoder makes of the recipe's prompts; without a path nothing is written.
 
+    A text is as long as the model has positions for; of a prompt that leaves none it is empty.
     together: ranks compute each pass with one another, so all make equally many, to the last token.
     """
     if not model.shape.is_decoder:
@@ -173,9 +174,11 @@ def sample(
         ids = [encoder.end_of_text, *encoder.encode(prompt)]
         stop = [encoder.end_of_text]
         n_tokens = recipe.train.sample_tokens
+        if model.shape.max_length:  # positions; the last token is not read
+            n_tokens = max(0, min(n_tokens, model.shape.max_length + 1 - len(ids)))
         with eager():
             made = generate(model, ids, n_tokens, seed=recipe.seed, stop=[] if together else stop)
-            tokens = list(made)
+            tokens = list(made) if n_tokens else []
         if together:
             tokens = tokens[: tokens.index(stop[0])] if stop[0] in tokens else tokens
         let_go(model)

@@ -254,6 +254,8 @@ def train(
             if must_stop and not last:
                 saver.wait()
                 raise Stopped(f"train: stopped after step {done:,}, saved; run again to go on")
+    if not until and world.total(int(stop.requested)):  # in the last step, or while it was saved
+        raise Stopped("train: all steps are done and saved; run again to go on")
     end = done + sound["shift"]
     data.check(read, end)
     skipped = data.samples_in(sound["passed_over"])

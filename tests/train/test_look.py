@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pretrain import flow
+from pretrain import flow, store
 from pretrain.model.init import build
 from pretrain.model.sizes import SIZES
 from pretrain.tokenize.encode import Encoder
@@ -82,6 +82,21 @@ def test_a_model_that_does_not_continue_text_has_no_samples(run, tmp_path):
     bert = build(replace(SIZES["bert-base"], **small), 0)
     look.sample(bert, encoder, recipe, tmp_path / "none.jsonl", 3)
     assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_samples_end_where_the_positions_of_a_model_do(run, tmp_path):
+    """Recipes ask for 8 tokens; of the prompts one leaves room for 3, the other for none."""
+    _, recipe, _, encoder = run
+    small = {"layers": 1, "width": 32, "heads": 2, "kv_heads": 2, "hidden": 32, "vocab_size": 512}
+    prompts = tuple(encoder.decode([300] * n) for n in (7, 40))
+    assert [len(encoder.encode(prompt)) for prompt in prompts] == [7, 40]
+    gpt2 = build(replace(SIZES["gpt2-124m"], max_length=10, **small), 0)
+    recipe = replace(recipe, train=replace(recipe.train, prompts=prompts))
+    look.sample(gpt2, encoder, recipe, tmp_path / "samples.jsonl", 3, together=True)
+    first, second = store.read_lines(tmp_path / "samples.jsonl")
+    assert first["text"]
+    assert len(encoder.encode(first["text"])) <= 3
+    assert second["text"] == ""
 
 
 def test_ranks_that_compute_together_make_equally_many_passes(run, tmp_path, monkeypatch):

@@ -264,6 +264,31 @@ def test_a_request_to_stop_saves_first(folder, loaded, monkeypatch):
     assert (folder / "train" / "checkpoints" / "step-00000008" / "hashes.json").exists()
 
 
+@pytest.mark.parametrize("when", ["in the last step", "while it is saved"])
+def test_a_request_to_stop_at_the_very_end_is_honoured(folder, loaded, tmp_path, monkeypatch, when):
+    """What comes after training is not begun; run again, there is nothing left to train."""
+    straight = tmp_path / "straight"
+    shutil.copytree(folder, straight)
+    counts = train(straight, loaded)
+    real = checkpoint.save
+
+    def save(checkpoints, step, *more):
+        if step == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(checkpoints, step, *more)
+
+    with monkeypatch.context() as patch:
+        if when == "in the last step":
+            stop_at(patch, 11)
+        else:
+            patch.setattr(checkpoint, "save", save)
+        with pytest.raises(Stopped, match="all steps are done and saved"):
+            train(folder, loaded)
+    assert final(folder) == final(straight)
+    assert train(folder, loaded) == counts
+    assert final(folder) == final(straight)
+
+
 def test_a_damaged_newest_checkpoint_costs_only_its_steps(folder, loaded, tmp_path, monkeypatch):
     straight = tmp_path / "straight"
     shutil.copytree(folder, straight)

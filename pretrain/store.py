@@ -135,8 +135,7 @@ def append_line(path: Path, line: str) -> None:
     """Append one line, whole or not at all, so that lines of several processes never mix."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines.append(path, _utf8(line) + b"
-")
+        lines.append(path, _utf8(line) + b"\n")
 
 
 def append_durably(path: Path, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """How far told step times are from published ones, beside what others tell of the same rows.
 
-    uncalibrated    every row of a board told with multipliers of other boards' rows
+    uncalibrated    every row told with multipliers of other rows: of other networks, as one's own
+                    will be; and of other boards, as of a board that nobody has published on
     calibrated      a row told after one or two other rows of its software, board, precision and
                     network: the nearest release first, then the nearest sizes
     rules           40 % of the board's bf16 peak; 450 TFLOP/s
@@ -41,15 +42,16 @@ def groups(cases: Sequence[Case], by: Callable[[Case], Any]) -> dict[Any, list[i
     return dict(found)
 
 
-def uncalibrated(cases: Sequence[Case], found: Sequence[Costs]) -> Array:
-    """Log of told over published, each board with the others' multipliers.
+def uncalibrated(
+    cases: Sequence[Case], found: Sequence[Costs], by: Callable[[Case], Any]
+) -> Array:
+    """Log of told over published, each with multipliers of the rows that differ in `by`.
 
-    All software's rows on other boards are pooled; those of a row's own kind count once more.
-    Boards that differ in memory alone (A100 with 40 and 80 GB) are left out together.
+    All software's rows of the others are pooled; those of a row's own kind count once more.
     """
     errors = np.zeros(len(cases))
-    for chip, own in groups(cases, _chip).items():
-        others = [i for i, case in enumerate(cases) if _chip(case) != chip]
+    for left_out, own in groups(cases, by).items():
+        others = [i for i, case in enumerate(cases) if by(case) != left_out]
         pool = pooled(cases, found, others)
         for kind in sorted({software(cases[i]) for i in own}):
             same = [i for i in others if software(cases[i]) == kind]
@@ -132,7 +134,10 @@ def table(folder: Path) -> list[dict[str, Any]]:
     """A row for each way to tell: rows, median and 90th percentile of the error."""
     cases = published.cases(folder)
     found = [costs_of(case) for case in cases]
-    ways = {"uncalibrated, board left out": uncalibrated(cases, found)}
+    ways = {
+        "uncalibrated, network left out": uncalibrated(cases, found, lambda c: c.name),
+        "uncalibrated, board left out": uncalibrated(cases, found, _chip),
+    }
     for n in (1, 2):
         ways[f"calibrated by {n} {'row' if n == 1 else 'rows'}"] = calibrated(cases, found, n)[0]
     ways["40 % of bf16 peak"] = rule_errors(cases, lambda c: 0.4 * c.board.peak("bf16"))
@@ -161,6 +166,7 @@ def _log_error(case: Case, found: Costs, belief: Belief) -> float:
 
 
 def _chip(case: Case) -> str:
+    """The board; those that differ in memory alone (A100 with 40 and 80 GB) are one."""
     return case.board.name.split()[0]
 
 

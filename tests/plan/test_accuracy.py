@@ -23,7 +23,8 @@ def test_calibrated_times_are_near(table):
 
 
 def test_uncalibrated_times_beat_the_rules(table):
-    """The wish of 12 % is not reached: docs/LOG.md has the figure."""
+    """12 % are wished for: of a board that nobody has published on it is more (docs/LOG.md)."""
+    assert table["uncalibrated, network left out"]["median"] <= 0.12
     own = table["uncalibrated, board left out"]
     assert own["median"] <= 0.20
     assert own["median"] < table["40 % of bf16 peak"]["median"] < table["450 TFLOP/s"]["median"]

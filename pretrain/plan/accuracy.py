@@ -42,9 +42,7 @@ def groups(cases: Sequence[Case], by: Callable[[Case], Any]) -> dict[Any, list[i
     return dict(found)
 
 
-def uncalibrated(
-    cases: Sequence[Case], found: Sequence[Costs], by: Callable[[Case], Any]
-) -> Array:
+def uncalibrated(cases: Sequence[Case], found: Sequence[Costs], by: Callable[[Case], Any]) -> Array:
     """Log of told over published, each with multipliers of the rows that differ in `by`.
 
     All software's rows of the others are pooled; those of a row's own kind count once more.

@@ -17,6 +17,17 @@ from tests.conftest import ROOT
 from tests.hostile.corpus import KINDS, Case, write
 
 MEMORY_BYTES = 1536 << 20
+# Prints the most KiB that it or a child of it held. Its own ru_maxrss would be that of whoever
+# started it, where that is more; VmHWM is its own.
+COLLECT = """
+import re, resource, sys
+from pathlib import Path
+from pretrain.cli import command
+assert command(sys.argv[1:]) == 0
+own = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())
+children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(max(children, int(own[1]) if own else 0))
+"""
 
 
 def recipe(folder: Path, **own: Any) -> Path:
@@ -35,11 +46,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Case
     made = write(base / "in")
     path = recipe(base / "in", max_quarantined=1.0)
     words = ["collect", str(path), "--runs", str(base / "runs"), "--workers", "1", "--quiet"]
-    process = subprocess.Popen([sys.executable, "-m", "pretrain", *words], cwd=ROOT)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return base / "runs" / "hostile", base / "in", made, used.ru_maxrss << 10
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT, *words], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    return base / "runs" / "hostile", base / "in", made, int(done.stdout.split()[-1]) << 10
 
 
 def counted(run_folder: Path) -> dict[str, dict[str, Counter[str]]]:

@@ -1,9 +1,9 @@
 """A ladder of small models below a large one: what to train first, and what it says of the large.
 
-    rungs      the recipe's own network, narrower and, down to four layers, shallower in proportion,
-               at its own tokens per parameter, with its batches and learning rates; compute in
-               equal steps of its log
-    loss       L(C) = E + A / C^α through the rungs, asked at the large run's C
+    rungs      the recipe's own network, narrower and shallower in proportion, at its own tokens per
+               parameter, with its batches and learning rates; compute in equal steps of its log
+    loss       L(C) = E + A / C^α through the rungs, asked at the large run's C; four rungs hardly
+               tell α from E, so α is believed to be that of other ladders before
     seconds    the plan's forecast for the large run, times what the rungs took over theirs
 
 N counts the parameters that take part in matrix products: the head, not the embedding. A width is
@@ -23,18 +23,19 @@ from pretrain.model.settings import Shape
 from pretrain.parallel.layout import Layout
 from pretrain.plan import fit
 from pretrain.plan.fit import Form
+from pretrain.plan.minimise import Array
 from pretrain.recipe import Recipe
 from pretrain.train import objectives
 
 COUNTS = "parameters in matrix products: the head, not the embedding"
-# Of such forecasts on public runs: with it 80 % of them are inside (plan/verify_laws.py, ladders).
-SCATTER = 0.015
-# Below the compute of all public ladders two of our own were tried: 3.6 % above, 3.9 % below what
-# came (docs/LOG.md). 80 % of a spread of so much.
-SMALL, SMALL_SCATTER = 1e16, 0.048
-# A network of few layers lacks what deeper ones learn to do with several of them, such as to copy
-# what followed the same words before (two: Olsson et al. 2022, arXiv 2209.11895).
-_LAYERS = 4
+# α of public ladders: a median, and a spread of its logarithm; and the relative noise of a loss.
+# Chosen by their forecasts (docs/LOG.md).
+EXPONENT, NOISE = (0.1, 0.4), 0.003
+# 80 % of the forecasts of public ladders are so near (plan/verify_laws.py, ladders).
+SCATTER = 0.01
+# Below the compute of all of them four of our own were tried, with rungs of 54 to 316 steps: 4, 5,
+# 5 and 19 % off, to either side (docs/LOG.md). 80 % of a normal spread of so much.
+SMALL, SMALL_SCATTER = 1e16, 0.12
 _STEP = 8  # of compute between rungs, at most: far smaller networks say little of the large one
 
 
@@ -126,19 +127,15 @@ def _narrower(shape: Shape, heads: int) -> dict[str, Any]:
         "heads": heads, "kv_heads": kv_heads,
         "width": _eights(shape.width * part),
         "hidden": _eights(shape.hidden * part),
-        "layers": _depth(shape.layers, part),
+        "layers": max(1, round(shape.layers * part)),
         "head_dim": shape.head_width,
     }  # fmt: skip
     if shape.encoder_layers:
-        sizes["encoder_layers"] = _depth(shape.encoder_layers, part)
+        sizes["encoder_layers"] = max(1, round(shape.encoder_layers * part))
     for key in ("expert_hidden", "shared_hidden"):
         if getattr(shape, key):
             sizes[key] = _eights(getattr(shape, key) * part)
     return sizes
-
-
-def _depth(layers: int, part: float) -> int:
-    return min(layers, max(_LAYERS, round(layers * part)))
 
 
 def _eights(value: float) -> int:
@@ -158,33 +155,48 @@ def _spread(candidates: list[Rung], n: int) -> list[Rung]:
 def forecast(flops: list[float], losses: list[float], at: float) -> dict[str, Any]:
     """Loss at a compute by the rungs' law, with an 80 % interval.
 
-    The interval: half of what a law without a floor says otherwise, and the scatter of public
-    ladders' forecasts. Raises: DataError below three rungs.
+    The interval is the scatter of other ladders' forecasts. Raises: DataError below three rungs.
     """
     if len(flops) < 3:
         raise DataError(f"plan ladder: {len(flops)} rungs have run; must be at least 3")
     x, y = np.array(flops)[:, None], np.array(losses)
-    least_squares = math.inf
-    plain = fit.fit(x, y, Form(("C",), floor=False, delta=least_squares))
-    law = fit.fit(x, y, Form(("C",), delta=least_squares)) if len(flops) > 3 else plain
-    loss, other = float(law(at)), float(plain(at))
-    warnings, is_small = list(law.warnings), max(flops) < SMALL
+    plain = fit.fit(x, y, Form(("C",), floor=False, delta=math.inf))
+    other = float(plain(at))
+    floor, factor, exponent = _law(np.array(flops), y)
+    loss = floor + factor * at**-exponent
+    warnings, is_small = [], max(flops) < SMALL
     if is_small:
         warnings.append(
-            f"rungs below {SMALL:.0e} FLOP: such ladders missed by 4 %, larger ones by 1.4 %"
+            f"rungs below {SMALL:.0e} FLOP: such ladders missed by 4 to 19 %, larger ones by 0.8 %"
         )
-    half = math.hypot(SMALL_SCATTER if is_small else SCATTER, math.log(loss / other) / 2)
+    half = SMALL_SCATTER if is_small else SCATTER
     return {
         "loss": loss,
         "low": loss * math.exp(-half),
         "high": loss * math.exp(half),
-        "floor": law.floor,
-        "factor": law.factors[0],
-        "exponent": law.exponents[0],
+        "floor": floor,
+        "factor": factor,
+        "exponent": exponent,
         "without_floor": other,
         "times_beyond": at / max(flops),
         "warnings": warnings,
     }
+
+
+def _law(flops: Array, losses: Array) -> tuple[float, float, float]:
+    """E, A and α of the likeliest law: relative errors and log α are normal (NOISE, EXPONENT)."""
+    found = []
+    for exponent in EXPONENT[0] * np.exp(EXPONENT[1] * np.linspace(-4, 4, 401)):
+        powers = (flops / flops[-1]) ** -exponent / losses
+        terms = np.stack([1 / losses, powers], axis=1)
+        floor, factor = np.linalg.lstsq(terms, np.ones(len(losses)), rcond=None)[0]
+        if floor < 0:
+            floor, factor = 0.0, powers.sum() / (powers @ powers)
+        errors = (terms @ [floor, factor] - 1) / NOISE
+        unlikely = errors @ errors + (math.log(exponent / EXPONENT[0]) / EXPONENT[1]) ** 2
+        found.append((unlikely, floor, factor * flops[-1] ** exponent, exponent))
+    _, floor, factor, exponent = min(found)
+    return float(floor), float(factor), float(exponent)
 
 
 def seconds(forecasts: list[float], measured: list[float], ahead: float) -> dict[str, float]:
